@@ -1,0 +1,36 @@
+# setup · demo · test · test-slow · lint · bench
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: setup demo test test-slow lint bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+demo: setup
+	$(BIN)/minaction quickstart
+
+test: setup
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow --timeout=1800
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+bench: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lightning]'
+	$(BIN)/python benchmarks/energy_overhead.py
+	$(BIN)/python benchmarks/against_lightning.py
+
+clean:
+	rm -rf .venv build dist src/*.egg-info

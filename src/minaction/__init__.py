@@ -1,0 +1,90 @@
+"""Train networks under an explicit internal energy and measure what that really saves."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minaction.data.dataset import Dataset, DataSpec, Split
+    from minaction.data.load import load_dataset
+    from minaction.energy.functionals import (
+        ActionEnergy,
+        ActivationEnergy,
+        Energy,
+        FreeEnergy,
+        KineticEnergy,
+        L1Energy,
+        PotentialEnergy,
+        SynapticEnergy,
+        UnitEnergy,
+    )
+    from minaction.energy.tape import Tape
+    from minaction.energy.trajectory import Trajectory
+    from minaction.errors import MinActionError
+    from minaction.models.build import build_model
+    from minaction.objective.lam import Fixed, Schedule
+    from minaction.objective.objective import EnergyObjective, Terms
+
+__version__ = "0.1.0.dev0"
+
+_HOME = {
+    "ActionEnergy": "minaction.energy.functionals",
+    "ActivationEnergy": "minaction.energy.functionals",
+    "DataSpec": "minaction.data.dataset",
+    "Dataset": "minaction.data.dataset",
+    "Energy": "minaction.energy.functionals",
+    "EnergyObjective": "minaction.objective.objective",
+    "Fixed": "minaction.objective.lam",
+    "FreeEnergy": "minaction.energy.functionals",
+    "KineticEnergy": "minaction.energy.functionals",
+    "L1Energy": "minaction.energy.functionals",
+    "MinActionError": "minaction.errors",
+    "PotentialEnergy": "minaction.energy.functionals",
+    "Schedule": "minaction.objective.lam",
+    "Split": "minaction.data.dataset",
+    "SynapticEnergy": "minaction.energy.functionals",
+    "Tape": "minaction.energy.tape",
+    "Terms": "minaction.objective.objective",
+    "Trajectory": "minaction.energy.trajectory",
+    "UnitEnergy": "minaction.energy.functionals",
+    "build_model": "minaction.models.build",
+    "load_dataset": "minaction.data.load",
+}
+
+__all__ = [
+    "ActionEnergy",
+    "ActivationEnergy",
+    "DataSpec",
+    "Dataset",
+    "Energy",
+    "EnergyObjective",
+    "Fixed",
+    "FreeEnergy",
+    "KineticEnergy",
+    "L1Energy",
+    "MinActionError",
+    "PotentialEnergy",
+    "Schedule",
+    "Split",
+    "SynapticEnergy",
+    "Tape",
+    "Terms",
+    "Trajectory",
+    "UnitEnergy",
+    "build_model",
+    "load_dataset",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: importing the command line must not import torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'minaction' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

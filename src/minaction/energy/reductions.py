@@ -1,0 +1,110 @@
+"""Sums over activations that keep nothing for the backward pass but the activation itself.
+
+A network's own graph keeps its activations anyway, so such a sum costs no memory. Written in plain
+operations each would keep intermediate results of the same size.
+
+Inside `torch.compile` and the transforms of `torch.func` plain operations are used: the compiler
+fuses them and decides what to keep, and every transform knows their derivatives.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+
+class _SumOfSquares(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, value: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(value)
+        ctx.scale = scale  # pyright: ignore[reportAttributeAccessIssue]
+        # in two stages: one long float32 sum would lose digits
+        rows = torch.linalg.vector_norm(value, dim=_rows(value), dtype=_accumulator(value))
+        return torch.linalg.vector_norm(rows).square_().mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (value,) = ctx.saved_tensors
+        return value * (2 * ctx.scale * grad_outputs[0]), None
+
+
+class _SumOfSquaresPerUnit(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, value: Tensor, axes: list[int]) -> Tensor:
+        ctx.save_for_backward(value)
+        norm = torch.linalg.vector_norm(value, dim=axes, keepdim=True, dtype=_accumulator(value))
+        return norm.square_()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (value,) = ctx.saved_tensors
+        return (value * (2 * grad_outputs[0])).to(value.dtype), None
+
+
+class _SaturatedCount(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, value: Tensor, width: float) -> Tensor:
+        ctx.save_for_backward(value)
+        ctx.width = width  # pyright: ignore[reportAttributeAccessIssue]
+        return _saturated_count(value, width)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (value,) = ctx.saved_tensors
+        width = ctx.width
+        size = value.to(_accumulator(value)).abs()
+        slope = width * value.sign() / (size + width).square()
+        return (slope * grad_outputs[0]).to(value.dtype), None
+
+
+def sum_of_squares(value: Tensor, scale: float = 1.0) -> Tensor:
+    """Return `scale * sum value^2` over all elements, in float32 (float64 for float64)."""
+    if _plain():
+        return scale * value.to(_accumulator(value)).square().sum()
+    return _SumOfSquares.apply(value, scale)  # pyright: ignore[reportReturnType]
+
+
+def sum_of_squares_per_unit(value: Tensor, unit_axis: int) -> Tensor:
+    """Return `sum value^2` of each unit, over all axes but one, in float32 (or float64)."""
+    axes = [axis for axis in range(value.ndim) if axis != unit_axis % value.ndim]
+    if _plain():
+        return value.to(_accumulator(value)).square().sum(axes)
+    sums: Tensor = _SumOfSquaresPerUnit.apply(value, axes)  # pyright: ignore[reportAssignmentType]
+    return sums.flatten()
+
+
+def sum_of_sizes(value: Tensor) -> Tensor:
+    """Return `sum |value|` over all elements, in float32 (float64 for float64)."""
+    return value.abs().sum(dtype=_accumulator(value))
+
+
+def saturated_count(value: Tensor, width: float) -> Tensor:
+    """Return `sum |value| / (|value| + width)` over all elements, in float32 (or float64)."""
+    if _plain():
+        return _saturated_count(value, width)
+    return _SaturatedCount.apply(value, width)  # pyright: ignore[reportReturnType]
+
+
+def accumulable(value: Tensor) -> Tensor:
+    """Return `value` in float32 (float64 stays)."""
+    return value.to(_accumulator(value))
+
+
+def _accumulator(value: Tensor) -> torch.dtype:
+    return torch.float64 if value.dtype == torch.float64 else torch.float32
+
+
+def _rows(value: Tensor) -> tuple[int, ...]:
+    return tuple(range(1, value.ndim)) or (0,)
+
+
+def _saturated_count(value: Tensor, width: float) -> Tensor:
+    size = accumulable(value).abs()
+    return (size / (size + width)).sum()
+
+
+def _plain() -> bool:
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()

@@ -1,0 +1,125 @@
+"""What this machine is and what can be measured on it. Imports no torch."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+POWERCAP = Path("/sys/class/powercap")
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ability:
+    """One thing that may be measurable or usable here.
+
+    Attributes:
+        name: What.
+        available: Whether it is.
+        detail: How, or why not and what to do.
+    """
+
+    name: str
+    available: bool
+    detail: str
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide a run's numbers."""
+    found = {name: _version(name) for name in PACKAGES}
+    return {"minaction": _version("minaction"), "python": platform.python_version(), **found}
+
+
+@functools.cache
+def code_version() -> str:
+    """Return 16 hex digits of a hash over this package's source files."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent.parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def cpu_name() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def cpu_count() -> int:
+    """Return the number of CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cxx_compiler() -> str | None:
+    """Return the C++ compiler `torch.compile` would use on a CPU, or None."""
+    candidates = [os.environ.get("CXX"), "g++", "clang++"]
+    return next((path for c in candidates if c and (path := shutil.which(c))), None)
+
+
+def abilities() -> list[Ability]:
+    """Return what can be measured and used on this machine, with the reason where not."""
+    return [
+        Ability(name="seconds", available=True, detail="monotonic clock"),
+        _compiler(),
+        _rapl(),
+        _nvml(),
+    ]
+
+
+def describe() -> dict[str, Any]:
+    """Return everything about this machine as JSON-able values."""
+    return {
+        "versions": versions(),
+        "code_version": code_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cpus": cpu_count(),
+        "abilities": [vars(ability) for ability in abilities()],
+    }
+
+
+def _compiler() -> Ability:
+    path = cxx_compiler()
+    detail = path or "no C++ compiler found; install g++ to let torch.compile speed up CNNs"
+    return Ability(name="torch.compile", available=path is not None, detail=detail)
+
+
+def _rapl() -> Ability:
+    name = "joules (CPU package)"
+    counters = sorted(POWERCAP.glob("intel-rapl:*/energy_uj"))
+    if not counters:
+        detail = f"no RAPL counter under {POWERCAP} (virtual machine or unsupported processor)"
+        return Ability(name=name, available=False, detail=detail)
+    if not os.access(counters[0], os.R_OK):
+        detail = f"{counters[0]} is readable by root only; run `chmod a+r` on it as root"
+        return Ability(name=name, available=False, detail=detail)
+    return Ability(name=name, available=True, detail=f"RAPL counter {counters[0]}")
+
+
+def _nvml() -> Ability:
+    name = "joules (GPU)"
+    if shutil.which("nvidia-smi") is None:
+        return Ability(name=name, available=False, detail="no NVIDIA driver found")
+    return Ability(name=name, available=True, detail="NVIDIA driver found")
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,1 @@
+"""Networks only: nothing here knows of energy; the tape observes."""

@@ -1,0 +1,49 @@
+"""Building a model of the catalogue for a data set."""
+
+from __future__ import annotations
+
+import importlib
+
+import torch
+from torch import nn
+
+from minaction.data.dataset import DataSpec
+from minaction.errors import ModelError, UnknownNameError
+from minaction.models.catalog import MODELS
+from minaction.models.sizing import Builder, size_of
+
+TOLERANCE = 0.10
+"""A model's parameter count may differ from its budget by this share."""
+
+
+def build_model(
+    name: str, spec: DataSpec, *, parameters: int = 100_000, seed: int = 0
+) -> nn.Module:
+    """Build a model of the catalogue, sized to a parameter budget and initialised from `seed`.
+
+    Args:
+        name: A name in `minaction.models.catalog.MODELS`.
+        spec: The data set's spec: shape of a sample and number of classes.
+        parameters: Budget; the model has within 10 % of it.
+        seed: Seed of the initial weights. The global random state is neither used nor changed.
+
+    Returns:
+        The model in training mode, on the CPU.
+
+    Raises:
+        UnknownNameError: No such model.
+        ModelError: The model does not fit the data or cannot meet the budget.
+    """
+    if name not in MODELS:
+        raise UnknownNameError("model", name, MODELS)
+    module, _, function = MODELS[name].partition(":")
+    build: Builder = getattr(importlib.import_module(module), function)(spec, parameters)
+    size = size_of(build)
+    if abs(size - parameters) > TOLERANCE * parameters:
+        raise ModelError(
+            f"{name} on {spec.name}: cannot meet the budget of {parameters:,} parameters within "
+            f"10 % (nearest: {size:,}); change `parameters`"
+        )
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
+        return build()

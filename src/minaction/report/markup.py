@@ -1,0 +1,104 @@
+"""Pieces of HTML: everything that comes from names and errors is escaped here, and only here."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Sequence
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+_UNSAFE_IN_SCRIPT = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+def clean(text: object) -> str:
+    """Return text any reader of HTML takes: no control characters, no half surrogates."""
+    whole = str(text).encode("utf-8", "replace").decode("utf-8")
+    return _CONTROL.sub("\ufffd", whole.replace("\r\n", "\n"))
+
+
+def escape(text: object) -> str:
+    """Return text safe between tags and inside quoted attributes."""
+    return html.escape(clean(text))
+
+
+def script_json(value: object) -> str:
+    """Return a value as JSON that no HTML parser can mistake for markup.
+
+    `</script>` and `<!--` cannot occur: `<`, `>` and `&` are written as escapes.
+    """
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.translate(_UNSAFE_IN_SCRIPT)
+
+
+def element(tag: str, path: str, text: object, kind: str = "") -> str:
+    """Return an element whose text is bound to the finding at `path`, so `verify` can check it."""
+    named = f' class="{kind}"' if kind else ""
+    return f'<{tag}{named} data-path="{escape(path)}">{escape(text)}</{tag}>'
+
+
+def cell(path: str, text: str, note: str = "", *, kind: str = "number") -> str:
+    """Return a table cell that shows the finding at `path`, with a smaller second line."""
+    small = f" <small>{escape(note)}</small>" if note else ""
+    return f'<td class="{kind}" data-path="{escape(path)}">{escape(text)}{small}</td>'
+
+
+def row_heading(path: str, text: str) -> str:
+    """Return the cell that names a row."""
+    return f'<th scope="row" data-path="{escape(path)}">{escape(text)}</th>'
+
+
+def table(
+    caption: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    path: str,
+    shaded: Sequence[bool] = (),
+    note: str = "",
+) -> str:
+    """Return a table that scrolls sideways where it does not fit.
+
+    Args:
+        caption: Plain text.
+        columns: Headings, plain text.
+        rows: Cells, already HTML.
+        path: The finding that caption and note are about.
+        shaded: Which rows stand out; by default none.
+        note: Plain text below the table.
+    """
+    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
+    classes = [' class="chosen"' if shade else "" for shade in shaded or [False] * len(rows)]
+    body = "\n".join(
+        f"<tr{extra}>{''.join(row)}</tr>" for extra, row in zip(classes, rows, strict=True)
+    )
+    below = element("p", path, note, "note") if note else ""
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">\n'
+        f"<table>\n{element('caption', path, caption)}\n<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{body}\n</tbody>\n</table>\n</div>\n{below}"
+    )
+
+
+def section(name: str, title: str, *content: str) -> str:
+    """Return a section of the page with its heading; nothing where there is no content."""
+    inside = "\n".join(part for part in content if part)
+    if not inside:
+        return ""
+    return (
+        f'<section aria-labelledby="{name}">\n<h2 id="{name}">{escape(title)}</h2>\n'
+        f"{inside}\n</section>\n"
+    )
+
+
+def details(summary: str, path: str, content: str) -> str:
+    """Return content that is folded until it is asked for; `path` is what the summary is about."""
+    return f"<details>\n{element('summary', path, summary)}\n{content}\n</details>\n"
+
+
+def embedded_json(name: str, kind: str, value: object) -> str:
+    """Return a block of JSON that scripts and `verify` read back by its id."""
+    return (
+        f'<script type="application/json" id="{escape(name)}" class="{kind}">'
+        f"{script_json(value)}</script>\n"
+    )

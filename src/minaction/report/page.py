@@ -1,0 +1,121 @@
+"""The page: one self-contained HTML file made from the findings, the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from string import Template
+
+from plotly.offline import get_plotlyjs
+
+from minaction.report.figures import Figure, figures
+from minaction.report.markup import details, element, embedded_json, escape, section
+from minaction.report.page_tables import (
+    breakdown_tables,
+    choice_table,
+    lambda_section,
+    provenance_table,
+    run_table,
+    timing_content,
+)
+from minaction.report.tables import Findings
+from minaction.study.study_file import Study
+
+FINDINGS_ID = "findings"
+"""Id of the block of JSON that holds the findings."""
+FIGURE_CLASS = "figure-data"
+"""Class of the blocks of JSON that hold the plots, each with the id of its plot and `-data`."""
+
+
+def render_page(study: Study, findings: Findings) -> str:
+    """Return the report as one HTML page that needs nothing from outside.
+
+    plotly.js, the style, the plots and the findings are inside; a content security policy forbids
+    every request. Each visible number carries the path of its finding in `data-path`. Nothing
+    depends on when or where the page is made.
+
+    Args:
+        study: The study file, frozen.
+        findings: From `compute_findings`.
+    """
+    drawn = figures(findings)
+    package = resources.files("minaction.report")
+    title = f"{study.name} \u00b7 minAction report"
+    return Template((package / "page.html").read_text("utf-8")).substitute(
+        title=escape(title),
+        style=(package / "page.css").read_text("utf-8"),
+        body=body(findings, drawn),
+        data=data_blocks(findings, drawn),
+        plotly=get_plotlyjs() if drawn else "",
+    )
+
+
+def body(findings: Findings, drawn: list[Figure]) -> str:
+    """Return everything a reader sees, most important first."""
+    begun = findings["counts"]["recorded"] > 0
+    return "".join(
+        [
+            header(findings),
+            "<main>\n",
+            section("summary", "Findings", sentences("headlines", findings["headlines"])),
+            section("warnings-title", "Warnings", sentences("warnings", findings["warnings"])),
+            section("curves", "Figures", *(figure(one) for one in drawn)),
+            section("choice", "Chosen \u03bb", choice_table(findings) if begun else ""),
+            section("lambda", "What each \u03bb does", lambda_section(findings) if begun else ""),
+            section("breakdown", "Runs by status", breakdown_tables(findings)),
+            section("runs", "All runs", run_table(findings)),
+            section("provenance", "Provenance", commands(findings), provenance_table(findings)),
+            section("timing", "Time", timing_content(findings)),
+            "</main>\n",
+        ]
+    )
+
+
+def header(findings: Findings) -> str:
+    """Return the page's head line and the study's own description."""
+    study = findings["study"]
+    described = study["description"].strip()
+    description = element("p", "study.description", described, "description") if described else ""
+    return f"<header>\n{element('h1', 'study.name', study['name'])}\n{description}\n</header>\n"
+
+
+def sentences(name: str, texts: Iterable[str]) -> str:
+    """Return a list of the findings' sentences."""
+    items = "\n".join(element("li", f"{name}.{index}", text) for index, text in enumerate(texts))
+    return f'<ul class="{name}">\n{items}\n</ul>' if items else ""
+
+
+def figure(drawn: Figure) -> str:
+    """Return the places the page's script draws a figure's panels in, and the caption."""
+    places = "\n".join(
+        f'<div class="panel">\n{element("h4", f"figures.{panel.id}", panel.title)}\n'
+        f'<div class="plot" id="{escape(panel.id)}" role="img" '
+        f'aria-label="{escape(f"{drawn.title}, {panel.title}; numbers in the tables below")}">'
+        "</div>\n</div>"
+        for panel in drawn.panels
+    )
+    return (
+        f'<figure id="{escape(drawn.id)}">\n<h3>{escape(drawn.title)}</h3>\n'
+        f'<div class="panels">\n{places}\n</div>\n'
+        f"{element('figcaption', f'figures.{drawn.id}', drawn.caption)}\n</figure>"
+    )
+
+
+def data_blocks(findings: Findings, drawn: list[Figure]) -> str:
+    """Return the findings and the plots as blocks of JSON."""
+    plots = [panel for one in drawn for panel in one.panels]
+    return embedded_json(FINDINGS_ID, "findings", findings) + "".join(
+        embedded_json(f"{panel.id}-data", FIGURE_CLASS, panel.spec) for panel in plots
+    )
+
+
+def commands(findings: Findings) -> str:
+    """Return the commands that make, show and check the study, and its file."""
+    lines = (
+        "minaction study run study.toml --out DIR    # makes the runs, or resumes",
+        "minaction report DIR                        # makes this page",
+        "minaction study verify DIR                  # recomputes every number on it",
+    )
+    shown = f"<pre>{element('code', 'commands', chr(10).join(lines))}</pre>\n"
+    file = f"<pre>{element('code', 'study.file', findings['study']['file'])}</pre>"
+    return shown + details("study.toml, every default spelled out", "study.file", file)

@@ -1,0 +1,127 @@
+"""The findings: every number of the page as one JSON-able value, computed from the records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from minaction.report.frame import (
+    MEASURED,
+    MISSING,
+    grouping,
+    outside_design,
+    run_frame,
+    status_counts,
+)
+from minaction.report.headlines import headlines, warnings
+from minaction.report.lambda_table import lambda_tables
+from minaction.report.provenance import provenance, timing
+from minaction.study.journal import Record
+from minaction.study.study_file import Study
+
+Findings = dict[str, Any]
+"""Strings, numbers, null, lists and dicts only; the keys are those `compute_findings` names."""
+
+SCHEMA = 1
+ERROR_SHOWN = 300
+"""Characters of a run's error that the findings keep; the journal has all."""
+
+
+def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
+    """Compute everything the page says.
+
+    The same study and records give the same value, in the same order, whatever the order of the
+    records. What differs between two executions of a study is in `timing` and nowhere else.
+
+    Args:
+        study: The study file, frozen.
+        records: The latest record of each run.
+
+    Returns:
+        `schema`; `study` (its name, rule and hashes); `headlines` and `warnings`, sentences;
+        `counts`, runs by status, over all and by data set and model; `lambda_tables`, see
+        `lambda_tables`; `runs`, one row per recorded run; `outside_design`, records of no planned
+        run; `provenance`; `timing`. Fractions are fractions, names ending in `_pp` and `_percent`
+        are percentage points and percent.
+    """
+    frame = run_frame(study, records)
+    strangers = outside_design(frame, records)
+    stray_ids = {record.run_id for record in strangers}
+    planned = sorted((r for r in records if r.run_id not in stray_ids), key=lambda r: r.run_id)
+    analysis = study.analysis
+    findings: Findings = {
+        "schema": SCHEMA,
+        "study": study_summary(study),
+        "headlines": [],
+        "warnings": [],
+        "counts": counts(frame),
+        "lambda_tables": lambda_tables(
+            frame, margin=analysis.margin, alpha=analysis.alpha, rule=analysis.rule
+        ),
+        "runs": run_rows(frame),
+        "outside_design": [
+            {"run_id": record.run_id, "status": str(record.status)} for record in strangers
+        ],
+        "provenance": provenance(planned),
+        "timing": timing(planned),
+    }
+    findings["headlines"] = headlines(findings)
+    findings["warnings"] = warnings(findings)
+    return json.loads(json.dumps(findings, allow_nan=False))
+
+
+def study_summary(study: Study) -> dict[str, Any]:
+    """Return what the page says about the study file."""
+    return {
+        "name": study.name,
+        "description": study.study.description,
+        "seeds": study.seeds,
+        "rule": study.analysis.rule,
+        "margin": study.analysis.margin,
+        "alpha": study.analysis.alpha,
+        "study_sha256": study.sha256,
+        "analysis_sha256": study.analysis_sha256,
+        "file": study.to_toml(),
+    }
+
+
+def counts(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return the number of runs by status, and the same by data set and by model."""
+    statuses = status_counts(frame)
+    return {
+        "planned": len(frame),
+        "done": len(frame) - statuses[MISSING] - statuses["failed"],
+        "recorded": len(frame) - statuses[MISSING],
+        "statuses": statuses,
+        "by_dataset": breakdown(frame, "dataset"),
+        "by_model": breakdown(frame, "model"),
+    }
+
+
+def breakdown(frame: pd.DataFrame, factor: str) -> list[dict[str, Any]]:
+    """Return the number of runs by status for each level of a factor."""
+    return [
+        {"level": str(level), "planned": len(group), "statuses": status_counts(group)}
+        for level, group in frame.groupby(factor, sort=False)
+    ]
+
+
+def run_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the recorded runs in the order of the design, NaN as null."""
+    columns = ["run_id", "status", *grouping(frame), "lam", "seed", "energy_value", *MEASURED]
+    recorded = frame.loc[frame["status"] != MISSING, [*columns, "error"]].astype(object)
+    rows = recorded.where(recorded.notna(), None).to_dict("records")
+    return [
+        {str(key): value for key, value in row.items()} | {"error": short(row["error"])}
+        for row in rows
+    ]
+
+
+def short(error: str | None) -> str | None:
+    """Return the beginning of an error, with its length where it is cut."""
+    if error is None or len(error) <= ERROR_SHOWN:
+        return error
+    return f"{error[:ERROR_SHOWN]}\u2026 ({len(error):,} characters; the journal has all)"

@@ -1,0 +1,256 @@
+"""Does the report still say what the journal says? Every number is recomputed and compared."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, cast
+
+from minaction.errors import InputError
+from minaction.report.build import REPORT_NAME
+from minaction.report.page import FIGURE_CLASS, FINDINGS_ID, render_page
+from minaction.report.tables import compute_findings
+from minaction.study.design import RunConfig, run_id, runs
+from minaction.study.directory import load_study_directory
+from minaction.study.journal import Record, latest_records
+from minaction.study.study_file import Study
+
+RELATIVE_TOLERANCE = 1e-9
+"""Room for another build of numpy or scipy; a changed digit on the page is far above it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A place where the stored report or journal does not hold.
+
+    Attributes:
+        path: Where: a path in the findings, `page: …` for what a reader sees, `plot …` for a
+            figure's data, `journal: …` for a record.
+        stored: What is there, `ABSENT` where nothing is.
+        recomputed: What should be there, `ABSENT` where nothing should.
+    """
+
+    path: str
+    stored: Any
+    recomputed: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The outcome of `verify_report`.
+
+    Attributes:
+        checked: How many values were compared.
+        differences: Every one that does not hold, in the order of the page.
+        warnings: What the reader is warned of on a page made now.
+    """
+
+    checked: int
+    differences: list[Difference]
+    warnings: list[str]
+
+
+def verify_report(directory: str | Path, page: str | Path | None = None) -> Verification:
+    """Recompute every number of a study's report from its journal and compare.
+
+    Compared are the findings embedded in the page, the data of its plots, and every table cell
+    and sentence as a reader sees it; and of the journal that each run's id is the hash of its
+    configuration, that the run belongs to the design, and that it was made under this study file
+    with this `[analysis]`: a rule changed after the first run is a difference.
+
+    Args:
+        directory: The study's directory.
+        page: The page to check; `report.html` in the directory by default.
+
+    Raises:
+        InputError: There is no page, or the file is no report of this program.
+        StudyDirectoryError, StudyFileError, JournalError: The study cannot be read.
+    """
+    study, records = load_study_directory(directory), latest_records(directory)
+    path = Path(page) if page is not None else Path(directory) / REPORT_NAME
+    stored = read_page(path, directory)
+    findings = compute_findings(study, records)
+    fresh = parse_page(render_page(study, findings))
+    checks: list[Check] = [
+        *compare_json("", stored.findings, fresh.findings),
+        *compare_json("plot ", stored.plots, fresh.plots),
+        *compare_cells(stored.cells, fresh.cells),
+        *check_journal(study, records),
+    ]
+    return Verification(
+        checked=len(checks),
+        differences=[found for found in checks if found is not None],
+        warnings=findings["warnings"],
+    )
+
+
+class PageReader(HTMLParser):
+    """Reads a report: its blocks of JSON, and every visible cell with the path it is bound to.
+
+    Attributes:
+        blocks: Text of each block of JSON, by id, in the order of the page.
+        plots: Ids of the blocks that hold the data of a plot.
+        cells: (path, text as displayed) of everything bound to a finding, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.blocks: dict[str, str] = {}
+        self.plots: list[str] = []
+        self.cells: list[tuple[str, str]] = []
+        self._block: str | None = None
+        self._cell: tuple[str, str] | None = None
+        self._text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin a block or a cell."""
+        given = dict(attrs)
+        if tag == "script" and given.get("type") == "application/json":
+            self._block, self._text = given.get("id") or "", []
+            if given.get("class") == FIGURE_CLASS:
+                self.plots.append(self._block)
+        elif path := given.get("data-path"):
+            self._cell, self._text = (tag, path), []
+
+    def handle_data(self, data: str) -> None:
+        """Collect the text of the block or cell that is open."""
+        if self._block is not None or self._cell is not None:
+            self._text.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        """End a block or a cell."""
+        if tag == "script" and self._block is not None:
+            self.blocks[self._block] = "".join(self._text)
+            self._block = None
+        elif self._cell is not None and tag == self._cell[0]:
+            self.cells.append((self._cell[1], " ".join("".join(self._text).split())))
+            self._cell = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageContent:
+    """What a page says: its findings, the data of its plots by id, its visible cells."""
+
+    findings: dict[str, Any]
+    plots: dict[str, Any]
+    cells: list[tuple[str, str]]
+
+
+def read_page(path: Path, directory: str | Path) -> PageContent:
+    """Return the content of a stored page.
+
+    Raises:
+        InputError: There is no page, or the file is no report of this program.
+    """
+    remedy = f"run `minaction report {directory}`"
+    try:
+        return parse_page(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no report there; {remedy}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
+    except (ValueError, KeyError, RecursionError):
+        raise InputError(f"{path}: not a minAction report, or damaged; {remedy}") from None
+
+
+def parse_page(text: str) -> PageContent:
+    """Return the content of a page.
+
+    Raises:
+        ValueError: A block is not JSON, or the findings are no object.
+        KeyError: There is no block of findings.
+    """
+    reader = PageReader()
+    reader.feed(text)
+    reader.close()
+    findings = json.loads(reader.blocks[FINDINGS_ID])
+    if not isinstance(findings, dict):
+        raise ValueError("findings: expected an object")
+    plots = {name: json.loads(reader.blocks[name]) for name in reader.plots}
+    return PageContent(findings=findings, plots=plots, cells=reader.cells)
+
+
+ABSENT = "(nothing)"
+
+Check = Difference | None
+"""One comparison made; None where both sides agree."""
+
+
+def check(path: str, stored: Any, recomputed: Any) -> Check:
+    """Compare two values, numbers up to rounding."""
+    if same(stored, recomputed):
+        return None
+    return Difference(path=path, stored=stored, recomputed=recomputed)
+
+
+def same(stored: Any, recomputed: Any) -> bool:
+    """Return whether two leaves agree, numbers up to `RELATIVE_TOLERANCE`."""
+    if type(stored) in (int, float) and type(recomputed) in (int, float):
+        try:
+            return math.isclose(stored, recomputed, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
+        except OverflowError:  # an integer no float can hold
+            return stored == recomputed
+    return type(stored) is type(recomputed) and stored == recomputed
+
+
+def compare_json(path: str, stored: Any, recomputed: Any) -> Iterator[Check]:
+    """Yield one check per leaf of two JSON values."""
+    if isinstance(stored, dict) and isinstance(recomputed, dict):
+        for key in dict.fromkeys([*recomputed, *stored]):
+            pair = stored.get(key, ABSENT), recomputed.get(key, ABSENT)
+            yield from compare_json(join(path, key), *pair)
+    elif isinstance(stored, list) and isinstance(recomputed, list):
+        for index in range(max(len(stored), len(recomputed))):
+            pair = (part[index] if index < len(part) else ABSENT for part in (stored, recomputed))
+            yield from compare_json(join(path, str(index)), *pair)
+    else:
+        yield check(path, stored, recomputed)
+
+
+def join(path: str, key: str) -> str:
+    """Return the path of a part."""
+    return f"{path}{key}" if not path or path.endswith(" ") else f"{path}.{key}"
+
+
+def compare_cells(
+    stored: Sequence[tuple[str, str]], recomputed: Sequence[tuple[str, str]]
+) -> Iterator[Check]:
+    """Yield one check per visible text, matched by path and, within it, by order."""
+    there, here = by_path(stored), by_path(recomputed)
+    for path in dict.fromkeys([*here, *there]):
+        shown, expected = there.get(path, []), here.get(path, [])
+        for pair in itertools.zip_longest(shown, expected, fillvalue=ABSENT):
+            yield check(f"page: {path}", *pair)
+
+
+def by_path(cells: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """Return the texts shown for each path, in the order of the page."""
+    texts: dict[str, list[str]] = {}
+    for path, text in cells:
+        texts.setdefault(path, []).append(text)
+    return texts
+
+
+def check_journal(study: Study, records: Sequence[Record]) -> Iterator[Check]:
+    """Yield the checks of each record against its own configuration and against the study."""
+    design = {run_id(config) for config in runs(study)}
+    expected = {"study_sha256": study.sha256, "analysis_sha256": study.analysis_sha256}
+    for record in records:
+        at = f"journal: {record.run_id}"
+        yield check(f"{at} run_id", record.run_id, hash_of(record.config))
+        yield check(f"{at} in the design", record.run_id in design, True)
+        for name, value in expected.items():
+            yield check(f"{at} {name}", record.provenance.get(name), value)
+
+
+def hash_of(config: dict[str, Any]) -> str | None:
+    """Return the run id of a configuration, None for one that can have none."""
+    try:
+        return run_id(cast(RunConfig, config))
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,129 @@
+"""Estimates with t intervals: a mean, a paired difference, a paired ratio.
+
+The seed is a block: two cells of a study share their seeds (the same initial draw, the same order
+of the data), so a cell is compared with another one seed by seed, never as two independent samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from minaction.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """An estimate with a two-sided interval.
+
+    Attributes:
+        n: Number of values, or of pairs, behind the estimate.
+        estimate: The point estimate; NaN where `n` is 0.
+        low: Lower end; NaN where `n` is below 2, for one value has no spread.
+        high: Upper end; NaN where `n` is below 2.
+    """
+
+    n: int
+    estimate: float
+    low: float
+    high: float
+
+
+def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:
+    """Return the arithmetic mean with its t interval.
+
+    mean ± t(1 - (1 - confidence) / 2; n - 1) · s / sqrt(n), s the standard deviation with divisor
+    n - 1.
+
+    Args:
+        values: Shape [n], any unit; the interval has the same unit.
+        confidence: Coverage, between 0 and 1.
+
+    Raises:
+        InputError: A value is NaN or infinite, or the confidence is not between 0 and 1.
+
+    Reference: Student (1908), The probable error of a mean, Biometrika 6(1).
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence: expected a number between 0 and 1, got {confidence}")
+    sample = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(sample).all():
+        raise InputError("values: expected finite numbers; leave missing ones out and say so")
+    n = int(sample.size)
+    if n == 0:
+        return Interval(n=0, estimate=np.nan, low=np.nan, high=np.nan)
+    estimate = float(sample.mean())
+    if n == 1:
+        return Interval(n=1, estimate=estimate, low=np.nan, high=np.nan)
+    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * standard_error(sample))
+    return Interval(n=n, estimate=estimate, low=estimate - half, high=estimate + half)
+
+
+def paired_difference(
+    treatment: pd.Series, reference: pd.Series, confidence: float = 0.95
+) -> Interval:
+    """Return the mean of treatment - reference over shared seeds, with its paired t interval.
+
+    Args:
+        treatment: Values indexed by seed.
+        reference: Values indexed by seed, same unit; seeds that only one of the two has are left
+            out, and `n` is the number of pairs.
+        confidence: Coverage, between 0 and 1.
+
+    Raises:
+        InputError: A seed occurs twice, or a value is NaN or infinite.
+
+    Reference: Montgomery, Design and Analysis of Experiments, section 2.5 (paired comparisons).
+    """
+    return mean_interval(paired_values(treatment, reference), confidence)
+
+
+def paired_ratio(treatment: pd.Series, reference: pd.Series, confidence: float = 0.95) -> Interval:
+    """Return the geometric mean of treatment / reference over shared seeds, with its interval.
+
+    exp of the paired t interval of log(treatment) - log(reference): energies span decades, so their
+    ratios are compared on the log scale, where the interval of 1 / ratio is the inverted interval.
+
+    Args:
+        treatment: Positive values indexed by seed.
+        reference: Positive values indexed by seed, same unit.
+        confidence: Coverage, between 0 and 1.
+
+    Raises:
+        InputError: A value is not positive and finite, or a seed occurs twice.
+
+    Reference: Fleming and Wallace (1986), How not to lie with statistics: the correct way to
+        summarize benchmark results, Communications of the ACM 29(3).
+    """
+    if not ((treatment > 0).all() and (reference > 0).all()):
+        raise InputError("a ratio on the log scale needs positive values")
+    log = paired_difference(log_of(treatment), log_of(reference), confidence)
+    low, estimate, high = np.exp([log.low, log.estimate, log.high]).tolist()
+    return Interval(n=log.n, estimate=estimate, low=low, high=high)
+
+
+def paired_values(treatment: pd.Series, reference: pd.Series) -> np.ndarray:
+    """Return treatment - reference for the seeds both have, shape [pairs], ordered by seed.
+
+    Raises:
+        InputError: A seed occurs twice in one of the two.
+    """
+    for name, series in (("treatment", treatment), ("reference", reference)):
+        if not series.index.is_unique:
+            raise InputError(f"{name}: expected one value per seed, a seed occurs twice")
+    treatment, reference = treatment.sort_index().align(reference.sort_index(), join="inner")
+    return treatment.to_numpy(dtype=np.float64) - reference.to_numpy(dtype=np.float64)
+
+
+def standard_error(sample: np.ndarray) -> float:
+    """Return s / sqrt(n) of a sample of shape [n], n >= 2, with divisor n - 1 in s."""
+    return float(sample.std(ddof=1) / np.sqrt(sample.size))
+
+
+def log_of(series: pd.Series) -> pd.Series:
+    """Return the natural logarithm of a series, on its index."""
+    return pd.Series(np.log(series.to_numpy(dtype=np.float64)), index=series.index)

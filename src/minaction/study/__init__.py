@@ -1,0 +1,1 @@
+"""Studies: from a study file to a journal of runs."""

@@ -1,0 +1,41 @@
+"""Cells of a study: runs that share everything which decides their speed. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_KEYS = ("dataset", "model", "energy", "batch_size", "parameters")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Runs of one data set, architecture, size, energy and batch size.
+
+    Attributes:
+        epochs: Epochs of all its runs together.
+        lr: Learning rate of the first of them; rates do not decide the speed.
+    """
+
+    dataset: str
+    model: str
+    energy: str
+    batch_size: int
+    parameters: int
+    epochs: int
+    lr: float
+
+
+def cells_of(configs: Iterable[Mapping[str, Any]]) -> list[Cell]:
+    """Group run configurations into cells, in order of first appearance."""
+    epochs: dict[tuple[Any, ...], int] = {}
+    rates: dict[tuple[Any, ...], float] = {}
+    for config in configs:
+        cell = tuple(config[key] for key in _KEYS)
+        epochs[cell] = epochs.get(cell, 0) + config["epochs"]
+        rates.setdefault(cell, config["lr"])
+    return [
+        Cell(**dict(zip(_KEYS, cell, strict=True)), epochs=count, lr=rates[cell])
+        for cell, count in epochs.items()
+    ]

@@ -1,0 +1,138 @@
+"""Study directories: `DIR/study.toml` says which study a directory holds, once and for all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+
+from minaction.errors import StorageError, StudyDirectoryError
+from minaction.study.journal import LOCK_NAME, lock_directory, sync_directory
+from minaction.study.study_file import Study, load_study
+from minaction.study.toml_text import one_line, shown
+
+STUDY_NAME = "study.toml"
+_PARTIAL = ".partial"
+
+
+def open_study_directory(directory: str | Path, study: Study) -> None:
+    """Make a directory for a study, or check that it holds this very study.
+
+    Raises:
+        StudyDirectoryError: If it holds another study or other files, or another process uses it;
+            nothing is written then.
+        StudyFileError: If its study.toml cannot be read.
+        StorageError: If the disk refuses to hold the directory.
+    """
+    directory = Path(directory)
+    if _holds_study(directory):
+        return _require_same_study(directory, study)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        sync_directory(directory.parent)
+    except OSError as error:
+        raise _storage_error(directory, error) from error
+    with lock_directory(directory):
+        # Two drivers may get here together: the second finds the first one's study.
+        if _holds_study(directory):
+            return _require_same_study(directory, study)
+        write_text_atomically(directory / STUDY_NAME, study.to_toml())
+    return None
+
+
+def load_study_directory(directory: str | Path) -> Study:
+    """Return the study a directory holds.
+
+    Raises:
+        StudyDirectoryError: If there is none.
+        StudyFileError: If its study.toml cannot be read.
+    """
+    path = Path(directory) / STUDY_NAME
+    try:
+        if path.is_file():
+            return load_study(path)
+        what = f"no {STUDY_NAME} in it" if path.parent.is_dir() else "no such directory"
+    except OSError as error:
+        what = f"cannot be read ({error.strerror or error})"
+    raise _refusal(directory, f"{what}; give the --out directory of a `minaction study run`")
+
+
+def write_text_atomically(path: str | Path, text: str) -> None:
+    """Write a UTF-8 text file that appears whole or not at all, also if the machine stops.
+
+    Raises:
+        StorageError: If the disk refuses; a file that was there before is intact.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}")
+    try:
+        with partial.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _holds_study(directory: Path) -> bool:
+    """Tell whether a directory holds a study; refuse one that holds anything else.
+
+    A lock or a partial file is what an interrupted start leaves behind.
+    """
+    try:
+        names = [entry.name for entry in directory.iterdir()]
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        raise _refusal(directory, "is a file or lies in one; choose another --out") from None
+    except OSError as error:
+        raise _storage_error(directory, error) from error
+    if STUDY_NAME in names:
+        return True
+    others = sorted(name for name in names if name != LOCK_NAME and not name.endswith(_PARTIAL))
+    if others:
+        raise _refusal(
+            directory,
+            f"holds other files ({shown(others[0])}) but no {STUDY_NAME}; choose another --out",
+        )
+    return False
+
+
+def _require_same_study(directory: Path, study: Study) -> None:
+    there = load_study_directory(directory)
+    if (there.sha256, there.analysis_sha256) == (study.sha256, study.analysis_sha256):
+        return
+    differences = _differences(there, study)
+    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+    raise _refusal(directory, f"holds another study: {differences[0]}{more}; choose another --out")
+
+
+def _differences(there: Study, here: Study) -> list[str]:
+    """Name every setting two studies differ in, with both values."""
+    old, new = ({**study.settings, **study.analysis_settings} for study in (there, here))
+    return [
+        f"{key} is {_given(old, key)} there, {_given(new, key)} here"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _given(settings: dict[str, object], key: str) -> str:
+    return shown(settings[key]) if key in settings else "not given"
+
+
+def _refusal(directory: str | Path, problem: str) -> StudyDirectoryError:
+    return StudyDirectoryError(one_line(f"{directory}: {problem}"))
+
+
+def _storage_error(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        one_line(f"{path}: cannot be written ({error.strerror or error}); ")
+        + "make room, mend the permissions or choose another place"
+    )

@@ -1,0 +1,182 @@
+"""The driver of a study: decides what is left to do, dispatches it, writes the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from minaction.data.fetch import fetch
+from minaction.errors import MinActionError, StudyFileError
+from minaction.measure.environment import code_version, cxx_compiler, versions
+from minaction.study.cells import cells_of
+from minaction.study.design import RunConfig, run_id, runs
+from minaction.study.directory import open_study_directory
+from minaction.study.execute import Answer, Executor, LocalExecutor
+from minaction.study.journal import Journal, Record, RunStatus, read_records
+from minaction.study.study_file import Study
+
+
+class Listener(Protocol):
+    """What a front end is told while a study runs."""
+
+    def started(self, total: int, done: int) -> None:
+        """`done` of `total` runs were finished before."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+        ...
+
+    def finished(self, record: Record) -> None:
+        """One more run is in the journal."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a call of `run_study` did.
+
+    Attributes:
+        total: Runs of the study.
+        ran: Runs done in this call.
+        failed: Runs that failed in this call; a resume tries them again.
+    """
+
+    total: int
+    ran: int
+    failed: int
+
+
+def run_study(
+    study: Study,
+    directory: str | Path,
+    listener: Listener,
+    *,
+    workers: int,
+    data_dir: str | None = None,
+) -> Outcome:
+    """Run what is left of a study, in `workers` local processes.
+
+    Data sets are fetched and checked before anything is written.
+
+    Raises:
+        StudyFileError: The study asks for compilation and there is no compiler.
+        StudyDirectoryError: The directory holds another study or is in use.
+        DataFileError: A data set is missing or damaged.
+        JournalError: The journal cannot be read.
+        StorageError: The disk refused a write; finished runs are kept.
+        MinActionError: Workers cannot be started.
+    """
+    directory = Path(directory)
+    if study.execution.compile is True:
+        _require_compiler(f"{study.name}: [execution] compile is true")
+    for name in study.factors.dataset:
+        fetch(name, data_dir, listener.note)
+    open_study_directory(directory, study)
+    todo = runs(study)
+    with Journal(directory) as journal:
+        pending = [config for config in todo if run_id(config) not in journal.finished]
+        listener.started(len(todo), len(todo) - len(pending))
+        if not pending:
+            return Outcome(total=len(todo), ran=0, failed=0)
+        failed = 0
+        workers = min(workers, len(pending))
+        chosen = _recorded_execution(directory)
+        with LocalExecutor(workers, data_dir, listener.note) as executor:
+            execution, calibration = chosen or _calibrate(
+                study, pending, executor, workers, listener
+            )
+            tasks = (_task(study, directory, config, execution) for config in pending)
+            for answer in executor.map(tasks):
+                record = _record(answer, study, execution, calibration)
+                journal.append(record)
+                failed += record.status is RunStatus.FAILED
+                listener.finished(record)
+    return Outcome(total=len(todo), ran=len(pending), failed=failed)
+
+
+Choice = tuple[dict[str, Any], dict[str, Any]]
+"""An execution and the account of the calibration that chose it, both as JSON values."""
+
+
+def _recorded_execution(directory: Path) -> Choice | None:
+    """Return the choice the study's records were made with, None before the first."""
+    for record in read_records(directory):
+        execution = record.provenance.get("execution")
+        if execution and "calibration" in record.provenance:
+            if execution["compile"]:
+                _require_compiler(f"{directory}: its runs so far were compiled")
+            return execution, record.provenance["calibration"]
+    return None
+
+
+def _require_compiler(because: str) -> None:
+    if cxx_compiler() is None:
+        raise StudyFileError(f"{because}, but no C++ compiler is found; install g++ or set $CXX")
+
+
+def _calibrate(
+    study: Study,
+    pending: Sequence[RunConfig],
+    executor: Executor,
+    workers: int,
+    listener: Listener,
+) -> Choice:
+    task = {
+        "task": "calibrate",
+        "cells": [asdict(cell) for cell in cells_of(pending)],
+        "requested": study.execution.model_dump(),
+        "workers": workers,
+        "margin": study.analysis.margin,
+    }
+    (answer,) = executor.map([task])
+    if "error" in answer.content:
+        raise MinActionError(f"the calibration failed: {answer.content['error']}")
+    execution, report = answer.content["execution"], answer.content["report"]
+    listener.note(f"execution: {describe_execution(execution)} ({report['reason']})")
+    return execution, report
+
+
+def describe_execution(execution: dict[str, Any]) -> str:
+    """Return an execution in words, e.g. `bfloat16, compiled, channels-last`."""
+    words = [execution["precision"]]
+    words += ["compiled"] * execution["compile"] + ["channels-last"] * execution["channels_last"]
+    return ", ".join(words)
+
+
+def _task(
+    study: Study, directory: Path, config: RunConfig, execution: dict[str, Any]
+) -> dict[str, Any]:
+    weights = directory.resolve() / "models" / f"{run_id(config)}.safetensors"
+    return {
+        "task": "run",
+        "config": config,
+        "execution": execution,
+        "weights": str(weights) if study.train.save_weights else None,
+    }
+
+
+def _record(
+    answer: Answer, study: Study, execution: dict[str, Any], calibration: dict[str, Any]
+) -> Record:
+    """Return a run's record: the worker's, or one that says why there is none."""
+    common = {
+        "study_sha256": study.sha256,
+        "analysis_sha256": study.analysis_sha256,
+        "calibration": calibration,
+    }
+    if "record" in answer.content:
+        fields = answer.content["record"]
+        status, provenance = RunStatus(fields["status"]), {**fields["provenance"], **common}
+        return Record(**{**fields, "status": status, "provenance": provenance})
+    config = answer.task["config"]
+    provenance = {"versions": versions(), "code_version": code_version(), "execution": execution}
+    return Record(
+        run_id=run_id(config),
+        status=RunStatus.FAILED,
+        config={**config},
+        provenance={**provenance, **common},
+        error=answer.content["error"],
+    )

@@ -1,0 +1,308 @@
+"""The local executor: persistent worker processes, each fed one task at a time. Imports no torch.
+
+Workers are separate programs that speak JSON lines over pipes: nothing is pickled, a killed worker
+is noticed by its closed pipe, and the driver stays small. POSIX only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from minaction.errors import MinActionError, StorageError
+from minaction.study.worker import Setup
+
+MAX_ATTEMPTS = 3
+LAST_WORDS = 2000  # bytes of a dead worker's log that are looked at
+CHUNK = 1 << 20
+ENDING_SECONDS = 10.0
+
+Message = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What became of a task: a worker's answer, or why there is none."""
+
+    task: Message
+    content: Message
+
+
+class Executor(Protocol):
+    """What the driver asks of an executor."""
+
+    def map(self, tasks: Iterable[Message]) -> Iterator[Answer]:
+        """Do the tasks in any order and yield the answers as they come."""
+        ...
+
+
+class LocalExecutor:
+    """Runs tasks in `workers` processes on this machine, one torch thread each.
+
+    A context manager; leaving it ends the processes and removes the shared data.
+
+    Args:
+        workers: Number of processes.
+        data_dir: Where data sets are looked for first, or None.
+        note: Called with one line of text when a worker dies over a task.
+
+    Raises:
+        StorageError: On entering, if there is no room for temporary files.
+    """
+
+    def __init__(
+        self, workers: int, data_dir: str | None, note: Callable[[str], None] | None = None
+    ) -> None:
+        self._data_dir = data_dir
+        self._note = note or (lambda text: None)
+        self._shared: Path | None = None
+        self._workers: list[_Worker | None] = [None] * workers
+        self._again: deque[_Job] = deque()
+        self._failed_starts = 0
+
+    def __enter__(self) -> Self:
+        self._selector = selectors.DefaultSelector()
+        with contextlib.ExitStack() as entering:
+            entering.push(self.__exit__)
+            try:
+                self._shared = Path(tempfile.mkdtemp(prefix="minaction-"))
+            except OSError as error:
+                raise _no_room(tempfile.gettempdir(), error) from error
+            for number in range(len(self._workers)):
+                self._start(number)
+            entering.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with interrupts_held_back():
+            for worker in self._workers:
+                if worker is not None:
+                    worker.kill()
+            self._workers = [None] * len(self._workers)
+            self._selector.close()
+            if self._shared is not None:
+                shutil.rmtree(self._shared, ignore_errors=True)
+
+    def map(self, tasks: Iterable[Message]) -> Iterator[Answer]:
+        """Do the tasks and yield the answers as they come; tasks are drawn as they are needed.
+
+        A task whose worker dies is given to a new worker, three times at most; after that its
+        answer is an error that names the signal.
+
+        Raises:
+            StorageError: A worker could not write.
+            MinActionError: Workers cannot be started.
+        """
+        waiting = iter(tasks)
+        while self._dispatch(waiting):
+            for key, _ in self._selector.select():
+                yield from self._attend(key.data)
+
+    def _dispatch(self, waiting: Iterator[Message]) -> bool:
+        """Give every idle worker a task and return whether any is at work."""
+        for number in range(len(self._workers)):
+            worker = self._workers[number]
+            if worker is not None and worker.job is not None:
+                continue
+            job = self._again.popleft() if self._again else _next_job(waiting)
+            if job is None:
+                break
+            (worker or self._start(number)).begin(job)
+        return any(worker is not None and worker.job is not None for worker in self._workers)
+
+    def _attend(self, number: int) -> Iterator[Answer]:
+        """Take what a worker has to say, be it only that it is dead."""
+        worker = self._workers[number]
+        assert worker is not None
+        contents = worker.receive()
+        if contents is None:
+            yield from self._bury(number, worker)
+            return
+        for content in contents:
+            if "ready" in content:
+                worker.ready, self._failed_starts = True, 0
+                continue
+            assert worker.job is not None
+            job, worker.job = worker.job, None
+            yield _answered(job.task, content, number)
+
+    def _bury(self, number: int, worker: _Worker) -> Iterator[Answer]:
+        """Forget a dead worker; its task is tried again or, the third time, given up.
+
+        Another worker is started only when there is a task for it: one that dies at its start
+        must not be started for ever.
+        """
+        self._selector.unregister(worker.answers)
+        self._workers[number] = None
+        cause, job = worker.cause_of_death(), worker.job
+        worker.kill()
+        if not worker.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= MAX_ATTEMPTS:
+                raise MinActionError(f"workers cannot be started: {cause}")
+        if job is None:
+            return
+        job.attempts += worker.ready  # who never was ready did not begin it
+        if job.attempts < MAX_ATTEMPTS:
+            self._note(f"a worker {cause}; its task is tried again")
+            self._again.append(job)
+        else:
+            error = f"the worker {cause}; this happened {MAX_ATTEMPTS} times"
+            yield Answer(task=job.task, content={"error": error})
+
+    def _start(self, number: int) -> _Worker:
+        assert self._shared is not None
+        setup = Setup(data_dir=self._data_dir, shared=str(self._shared))
+        try:
+            worker = _Worker(setup, self._shared / f"worker-{number}.log")
+        except OSError as error:
+            raise _no_room("a worker", error) from error
+        self._workers[number] = worker
+        self._selector.register(worker.answers, selectors.EVENT_READ, number)
+        return worker
+
+
+@dataclass(kw_only=True)
+class _Job:
+    """A task and how many workers have died over it."""
+
+    task: Message
+    attempts: int = 0
+
+
+class _Worker:
+    """One worker program and the pipes to it.
+
+    Attributes:
+        job: What it is doing.
+        ready: Whether it has come as far as taking tasks.
+        answers: The pipe its answers come from.
+    """
+
+    def __init__(self, setup: Setup, log: Path) -> None:
+        self.job: _Job | None = None
+        self.ready = False
+        self._log = log
+        self._buffer = b""
+        with log.open("wb") as stderr:
+            self._process = subprocess.Popen(
+                # -P: a user's folder may hold files named like modules
+                [sys.executable, "-P", "-m", "minaction.study.worker", json.dumps(asdict(setup))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=os.environ | setup.environment(),
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._tasks = self._process.stdin
+        self.answers = self._process.stdout
+
+    def begin(self, job: _Job) -> None:
+        """Give it a task; if it is dead, that is noticed when its answer is awaited."""
+        self.job = job
+        with contextlib.suppress(BrokenPipeError):
+            self._tasks.write(json.dumps(job.task).encode() + b"\n")
+            self._tasks.flush()
+
+    def receive(self) -> list[Message] | None:
+        """Return the messages that have arrived whole, or None if it is dead."""
+        chunk = os.read(self.answers.fileno(), CHUNK)
+        if not chunk:
+            return None
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def cause_of_death(self) -> str:
+        """Say how it ended, in words that go on from 'the worker'.
+
+        Its pipe closes a moment before it ends; one that closed it and lives on is killed.
+        """
+        try:
+            code = self._process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        if code < 0:
+            hint = "; if memory ran out, use fewer workers" if code == -signal.SIGKILL else ""
+            return f"was killed by {_signal_name(-code)}{hint}"
+        try:
+            words = self._log.read_bytes()[-LAST_WORDS:].decode(errors="replace").split("\n")
+        except OSError:
+            words = []
+        said = [line.strip() for line in words if line.strip()]
+        return f"ended with code {code}: {said[-1] if said else 'no message'}"
+
+    def kill(self) -> None:
+        """End it at once and close the pipes."""
+        self._process.kill()
+        self._process.wait()
+        self.answers.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._tasks.close()
+
+
+@contextlib.contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Put off Ctrl-C and SIGTERM, so that a second one cannot cut a clean-up short."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's business
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _next_job(tasks: Iterator[Message]) -> _Job | None:
+    task = next(tasks, None)
+    return None if task is None else _Job(task=task)
+
+
+def _answered(task: Message, content: Message, worker: int) -> Answer:
+    if "storage_error" in content:
+        raise StorageError(content["storage_error"])
+    if "record" in content:
+        content["record"]["provenance"]["worker"] = worker
+    return Answer(task=task, content=content)
+
+
+def _no_room(what: str, error: OSError) -> StorageError:
+    return StorageError(
+        f"{what}: cannot be set up ({error.strerror or error}); free memory and temporary space "
+        "(TMPDIR), then run the same command again"
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"

@@ -1,0 +1,160 @@
+"""One run of a study: from its configuration to its record."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from minaction.data.dataset import Dataset, Split
+from minaction.energy.build import build_energy
+from minaction.energy.catalog import ENERGIES
+from minaction.errors import StorageError
+from minaction.measure.environment import code_version, cpu_name, versions
+from minaction.models.build import build_model
+from minaction.models.sizing import count_parameters
+from minaction.objective.objective import EnergyObjective
+from minaction.study.design import RunConfig, run_id
+from minaction.study.journal import Record, RunStatus, sync_directory
+from minaction.train.evaluate import Evaluation, evaluate, measure_energies
+from minaction.train.execution import Execution
+from minaction.train.loop import TrainConfig, Training, train
+
+ORDER_STREAM = 1 << 32  # keeps the seeds of data orders apart from those of initial weights
+WIRING_SAMPLES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedRun:
+    """A record and the network it is about."""
+
+    record: Record
+    model: nn.Module
+
+
+def run_one(config: RunConfig, dataset: Dataset, execution: Execution) -> FinishedRun:
+    """Build, train and evaluate one network.
+
+    The test split is read once, at the end. The record's provenance says what the run can know
+    itself; whoever dispatched it adds the rest.
+
+    Raises:
+        MinActionError: The configuration does not fit the data.
+    """
+    started = datetime.now(UTC)
+    spec, parameters = dataset.spec, config["parameters"]
+    model = build_model(config["model"], spec, parameters=parameters, seed=config["seed"])
+    sample = dataset.train.x[:WIRING_SAMPLES]
+    energies = {name: build_energy(name, model, sample) for name in ENERGIES}
+    objective = EnergyObjective(cross_entropy, energies[config["energy"]], config["lam"])
+    training = train(model, dataset, objective, train_config(config), execution)
+    metrics: dict[str, Any] = {
+        "parameters": count_parameters(model),
+        "steps": training.steps,
+        "train_seconds": training.train_seconds,
+    }
+    layers: dict[str, Any] = {}
+    status = RunStatus.DIVERGED
+    if not training.diverged:
+        validation = evaluate(model, dataset.validation, cross_entropy)
+        test = evaluate(model, dataset.test, cross_entropy)
+        measured = measure_energies(model, dataset.test, energies)
+        status = RunStatus.OK if _learned(validation, dataset.validation) else RunStatus.COLLAPSED
+        metrics |= _accuracy_metrics(training, validation, test)
+        metrics |= {f"energy_{name}": value for name, value in measured.energies.items()}
+        metrics["zero_fraction"] = measured.zero_fraction
+        metrics["silent_fraction"] = measured.silent_fraction
+        layers = measured.layers
+    record = Record(
+        run_id=run_id(config),
+        status=status,
+        config={**config},
+        metrics=metrics,
+        layers=layers,
+        history=training.history,
+        provenance=provenance(dataset, execution, started),
+    )
+    return FinishedRun(record=record, model=model)
+
+
+def train_config(config: RunConfig) -> TrainConfig:
+    """Return the training hyperparameters of a run."""
+    return TrainConfig(
+        epochs=config["epochs"],
+        batch_size=config["batch_size"],
+        lr=config["lr"],
+        weight_decay=config["weight_decay"],
+        seed=ORDER_STREAM + config["seed"],
+    )
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the mean cross-entropy, computed in float32 whatever the logits' precision."""
+    return F.cross_entropy(logits.float(), y)
+
+
+def provenance(dataset: Dataset, execution: Execution, started: datetime) -> dict[str, Any]:
+    """Return the conditions a run was made under."""
+    return {
+        "versions": versions(),
+        "code_version": code_version(),
+        "device": "cpu",
+        "cpu": cpu_name(),
+        "threads": torch.get_num_threads(),
+        "data_sha256": dataset.fingerprint,
+        "execution": execution.to_dict(),
+        "started": started.isoformat(timespec="seconds"),
+    }
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's weights as safetensors; the file appears whole or not at all.
+
+    Raises:
+        StorageError: The disk refused the write.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(save(weights))
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise StorageError(
+            f"{path}: the weights cannot be written ({error.strerror or error}); make room and run "
+            "the same command again: finished runs are kept"
+        ) from error
+
+
+def _accuracy_metrics(
+    training: Training, validation: Evaluation, test: Evaluation
+) -> dict[str, Any]:
+    return {
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss,
+        "val_accuracy": validation.accuracy,
+        "val_loss": validation.loss,
+        "train_loss": training.history[-1]["train_loss"],
+    }
+
+
+def _learned(validation: Evaluation, split: Split) -> bool:
+    """Whether a network beats always naming the commonest class, by two standard errors."""
+    chance = float(split.y.bincount().max()) / len(split)
+    error = math.sqrt(chance * (1 - chance) / len(split))
+    return validation.predicted_classes > 1 and validation.accuracy > chance + 2 * error

@@ -1,0 +1,91 @@
+"""A worker process: reads tasks as JSON lines, answers with JSON lines.
+
+Started by the local executor as `python -P -m minaction.study.worker SETUP`. It ends when its
+standard input does, so it never outlives the driver; that watch begins before torch is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import TextIO
+
+CLEANING_SECONDS = 1.0  # how long an orphan keeps trying to remove the shared folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What every task of a worker shares.
+
+    Attributes:
+        data_dir: Where data sets are looked for first, or None.
+        shared: Folder through which workers share data sets.
+        threads: Torch threads of a worker.
+    """
+
+    data_dir: str | None
+    shared: str
+    threads: int = 1
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that must be set before torch is imported."""
+        threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        return dict.fromkeys(threads, str(self.threads)) | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    for number in (signal.SIGINT, signal.SIGHUP):  # the driver's to handle
+        signal.signal(number, signal.SIG_IGN)
+    setup = Setup(**json.loads(sys.argv[1]))
+    tasks, answers = _private_pipes()
+    inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
+    reader = threading.Thread(target=_read, args=(tasks, inbox, setup.shared), daemon=True)
+    reader.start()
+
+    from minaction.study.tasks import Tasks  # imports torch, which takes seconds
+
+    work = Tasks(setup)
+    answer: object = {"ready": True}
+    try:
+        while True:
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+            answer = work.do(json.loads(inbox.get()))
+    except BrokenPipeError:
+        reader.join()
+
+
+def _private_pipes() -> tuple[TextIO, TextIO]:
+    """Keep the pipes to the driver to ourselves.
+
+    What libraries print goes to standard error, and programs they start read nothing.
+    """
+    tasks, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return os.fdopen(tasks, encoding="utf-8"), os.fdopen(answers, "w", encoding="utf-8")
+
+
+def _read(tasks: TextIO, inbox: queue.SimpleQueue[str], shared: str) -> None:
+    """Pass tasks on; when they end, leave at once, even in the middle of a run."""
+    for line in tasks:
+        inbox.put(line)
+    until = time.monotonic() + CLEANING_SECONDS
+    while os.path.lexists(shared) and time.monotonic() < until:  # other workers may still write
+        shutil.rmtree(shared, ignore_errors=True)
+        time.sleep(0.01)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Evaluation: loss and accuracy, energies, silence. Always in float32, uncompiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from minaction.data.dataset import Split
+from minaction.energy.functionals import Energy
+from minaction.energy.tape import Tape
+from minaction.energy.trajectory import Activation
+from minaction.objective.objective import TaskLoss
+
+BATCH = 1000  # samples per evaluation batch; part of the definition of energies that don't add up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Loss and accuracy on a split.
+
+    Attributes:
+        loss: Mean task loss.
+        accuracy: Share of samples whose largest logit is the label's.
+        predicted_classes: Number of different classes predicted.
+    """
+
+    loss: float
+    accuracy: float
+    predicted_classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyMeasurement:
+    """Energies and silence on a split.
+
+    Attributes:
+        energies: Mean energy per sample by name.
+        zero_fraction: Share of activations that are exactly 0.
+        silent_fraction: Share of units that are 0 on every sample and position.
+        layers: Per layer: each energy's share, zero_fraction, silent_fraction, units.
+    """
+
+    energies: dict[str, float]
+    zero_fraction: float
+    silent_fraction: float
+    layers: dict[str, dict[str, float | int]]
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, split: Split, task_loss: TaskLoss) -> Evaluation:
+    """Return loss and accuracy of `model` on `split`; leaves the model in evaluation mode."""
+    model.eval()
+    loss, correct = 0.0, 0
+    predicted: set[int] = set()
+    for x, y in _batches(split):
+        logits = model(x)
+        prediction = logits.argmax(1)
+        loss += float(task_loss(logits, y)) * len(y)
+        correct += int((prediction == y).sum())
+        predicted |= set(prediction.unique().tolist())
+    return Evaluation(
+        loss=loss / len(split), accuracy=correct / len(split), predicted_classes=len(predicted)
+    )
+
+
+@torch.no_grad()
+def measure_energies(
+    model: nn.Module, split: Split, energies: Mapping[str, Energy]
+) -> EnergyMeasurement:
+    """Return every energy of `model` on `split`, in total and by layer.
+
+    Energies are means over batches of 1,000 samples, weighted by their size; `unit`, which is no
+    mean over samples, is therefore the mean of its value on such batches. Leaves the model in
+    evaluation mode.
+    """
+    model.eval()
+    totals = dict.fromkeys(energies, 0.0)
+    shares: dict[str, dict[str, float]] = {}
+    layers: dict[str, _Silence] = {}
+    for x, _ in _batches(split):
+        weight = len(x) / len(split)
+        with Tape(model) as tape:
+            model(x)
+        for name, energy in energies.items():
+            for layer, share in energy.per_layer(tape.trajectory).items():
+                value = weight * float(share)
+                totals[name] += value
+                row = shares.setdefault(layer, {})
+                row[name] = row.get(name, 0.0) + value
+        for activation in tape.trajectory.layers:
+            layers.setdefault(activation.name, _Silence()).add(activation)
+    return EnergyMeasurement(
+        energies=totals,
+        zero_fraction=_ratio(
+            sum(s.zeros for s in layers.values()), sum(s.elements for s in layers.values())
+        ),
+        silent_fraction=_ratio(
+            sum(s.silent for s in layers.values()), sum(s.units for s in layers.values())
+        ),
+        layers={
+            layer: {f"energy_{name}": value for name, value in row.items()}
+            | (layers[layer].summary() if layer in layers else {})
+            for layer, row in shares.items()
+        },
+    )
+
+
+@dataclass
+class _Silence:
+    """Zeros and silent units of one layer, accumulated over batches."""
+
+    zeros: int = 0
+    elements: int = 0
+    peak: Tensor = field(default_factory=lambda: torch.zeros(()))
+
+    def add(self, activation: Activation) -> None:
+        value = activation.value
+        self.elements += value.numel()
+        self.zeros += value.numel() - int(value.count_nonzero())
+        peak = value.abs().movedim(activation.unit_axis, 0).flatten(1).amax(1)
+        self.peak = torch.maximum(self.peak, peak)
+
+    @property
+    def units(self) -> int:
+        return self.peak.numel()
+
+    @property
+    def silent(self) -> int:
+        return int((self.peak == 0).sum())
+
+    def summary(self) -> dict[str, float | int]:
+        return {
+            "zero_fraction": _ratio(self.zeros, self.elements),
+            "silent_fraction": _ratio(self.silent, self.units),
+            "units": self.units,
+        }
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _batches(split: Split) -> list[tuple[Tensor, Tensor]]:
+    return list(zip(split.x.split(BATCH), split.y.split(BATCH), strict=True))

@@ -1,0 +1,186 @@
+"""One training run, readable: Adam on task loss + lambda * energy."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from minaction.data.dataset import Dataset, Split
+from minaction.errors import InputError
+from minaction.objective.objective import EnergyObjective
+from minaction.train.evaluate import evaluate
+from minaction.train.execution import Execution
+
+CHECK_EVERY = 100  # steps between looks at whether the loss is still finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Hyperparameters of one run.
+
+    Attributes:
+        epochs: Passes over the training split.
+        batch_size: Samples per step; a last incomplete batch of an epoch is left out.
+        lr: Adam's learning rate.
+        weight_decay: Decoupled (AdamW) weight decay.
+        seed: Seed of the data order.
+
+    Raises:
+        InputError: A number of epochs or samples is below 1, lr is not positive, weight decay is
+            negative, or one of them is not finite.
+    """
+
+    epochs: int = 5
+    batch_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"lr is {self.lr}, expected a finite number above 0")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay is {self.weight_decay}, expected a finite number >= 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a run went through.
+
+    Attributes:
+        history: One entry per epoch: epoch, train_loss and train_energy (means over its steps),
+            lam (at its end), val_loss, val_accuracy (absent where the loss was not finite).
+        steps: Optimiser steps done.
+        train_seconds: Wall-clock seconds of training, evaluation excluded.
+        diverged: The loss became NaN or infinite; training stopped there.
+    """
+
+    history: list[dict[str, Any]]
+    steps: int
+    train_seconds: float
+    diverged: bool
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset,
+    objective: EnergyObjective,
+    config: TrainConfig,
+    execution: Execution | None = None,
+) -> Training:
+    """Train `model` in place and validate after every epoch; the test split is not touched.
+
+    Args:
+        model: The network; its parameters are updated.
+        dataset: Training and validation data.
+        objective: Task loss, energy and lambda rule.
+        config: Hyperparameters.
+        execution: Precision, compilation and layout; default: plain float32.
+
+    Raises:
+        InputError: The batch is larger than the training split; the model is as it was.
+    """
+    _check_batch(config.batch_size, dataset.train)
+    execution = execution or Execution()
+    execution.prepare(model)
+    optimizer = build_optimizer(model, config)
+    generator = torch.Generator().manual_seed(config.seed)
+    history: list[dict[str, Any]] = []
+    steps, seconds, finite = 0, 0.0, True
+    for epoch in range(1, config.epochs + 1):
+        started = time.perf_counter()
+        means, done, finite = _means(
+            training_steps(
+                model, dataset.train, objective, optimizer, config.batch_size, generator, execution
+            )
+        )
+        seconds += time.perf_counter() - started
+        steps += done
+        entry = {"epoch": epoch, **means, "lam": objective.lam.value}
+        if finite:
+            validation = evaluate(model, dataset.validation, objective.task_loss)
+            finite = math.isfinite(validation.loss)
+            entry |= {"val_loss": validation.loss, "val_accuracy": validation.accuracy}
+        history.append(entry)
+        if not finite:
+            break
+    return Training(history=history, steps=steps, train_seconds=seconds, diverged=not finite)
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the optimiser of a run: AdamW, which is Adam at weight decay 0."""
+    return torch.optim.AdamW(
+        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+    )
+
+
+def training_steps(
+    model: nn.Module,
+    split: Split,
+    objective: EnergyObjective,
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    generator: torch.Generator,
+    execution: Execution,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Train for one epoch; after each step yield its task loss and energy, detached scalars.
+
+    Raises:
+        InputError: The batch is larger than the split.
+    """
+    model.train()
+    losses = execution.losses()
+    for x, y in batches(split, batch_size, generator):
+        lam = objective.lam.value
+        optimizer.zero_grad(set_to_none=True)
+        # a tensor, so that one compiled graph serves every lambda; plain 0 drops the energy term
+        task, energy, total = losses(objective, model, x, y, torch.tensor(lam) if lam else 0.0)
+        total.backward()
+        optimizer.step()
+        objective.lam.advance()
+        yield task.detach(), energy.detach()
+
+
+def _means(steps: Iterable[tuple[Tensor, Tensor]]) -> tuple[dict[str, float], int, bool]:
+    """Return mean task loss and energy of the steps, their number, and whether all is finite."""
+    task_sum, energy_sum, count = torch.zeros(()), torch.zeros(()), 0
+    for task, energy in steps:
+        task_sum += task
+        energy_sum += energy
+        count += 1
+        if count % CHECK_EVERY == 0 and not math.isfinite(float(task_sum + energy_sum)):
+            break
+    means = {"train_loss": float(task_sum) / count, "train_energy": float(energy_sum) / count}
+    return means, count, all(math.isfinite(mean) for mean in means.values())
+
+
+def batches(
+    split: Split, batch_size: int, generator: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield full batches of a split in a fresh random order; the remainder is left out.
+
+    Raises:
+        InputError: The batch is larger than the split.
+    """
+    _check_batch(batch_size, split)
+    order = torch.randperm(len(split), generator=generator)
+    for start in range(0, len(split) - batch_size + 1, batch_size):
+        index = order[start : start + batch_size]
+        yield split.x.index_select(0, index), split.y.index_select(0, index)
+
+
+def _check_batch(batch_size: int, split: Split) -> None:
+    if batch_size > len(split):
+        raise InputError(
+            f"batch_size is {batch_size}, but the training split has only {len(split)} samples; "
+            "choose a smaller batch"
+        )

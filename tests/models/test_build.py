@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minaction.data.dataset import DataSpec
+from minaction.data.sources import SOURCES
+from minaction.errors import ModelError, UnknownNameError
+from minaction.models.build import TOLERANCE, build_model
+from minaction.models.catalog import MODELS
+from minaction.models.conventional import sized_cnn, sized_mlp
+from minaction.models.sizing import count_parameters, size_of
+
+DIGITS = DataSpec.of_source("digits")
+MNIST = DataSpec.of_source("mnist")
+BUDGETS = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+
+
+def spec_of(*shape, classes=10):
+    names = tuple(map(str, range(classes)))
+    return DataSpec(name="made", modality="vision", shape=shape, classes=classes, class_names=names)
+
+
+def equal_weights(one, other):
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("source", SOURCES)
+def test_within_ten_percent_of_the_budget(source, model, budget):
+    built = build_model(model, DataSpec.of_source(source), parameters=budget)
+    assert abs(count_parameters(built) - budget) <= TOLERANCE * budget
+
+
+@settings(max_examples=20)
+@given(
+    budget=st.integers(10_000, 1_000_000),
+    size=st.sampled_from([sized_mlp, sized_cnn]),
+    spec=st.sampled_from([DIGITS, MNIST]),
+)
+def test_no_budget_in_between_is_missed(budget, size, spec):
+    assert abs(size_of(size(spec, budget)) - budget) <= TOLERANCE * budget
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_equal_seeds_give_equal_weights_whatever_the_global_state(model):
+    torch.manual_seed(1)
+    one = build_model(model, DIGITS, parameters=10_000, seed=7)
+    torch.manual_seed(2)
+    torch.rand(5)
+    other = build_model(model, DIGITS, parameters=10_000, seed=7)
+    assert equal_weights(one, other)
+    assert not equal_weights(one, build_model(model, DIGITS, parameters=10_000, seed=8))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_global_random_state_is_untouched(model):
+    before = torch.get_rng_state()
+    build_model(model, DIGITS, parameters=10_000, seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_global_random_state_is_untouched_by_an_error():
+    before = torch.get_rng_state()
+    with pytest.raises(ModelError):
+        build_model("cnn", MNIST, parameters=10)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_default_device_changes_nothing():
+    with torch.device("meta"):
+        built = build_model("mlp", DIGITS, parameters=10_000, seed=4)
+    assert {p.device.type for p in built.parameters()} == {"cpu"}
+    assert equal_weights(built, build_model("mlp", DIGITS, parameters=10_000, seed=4))
+
+
+def test_unknown_model_names_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"unknown model 'cn'; did you mean 'cnn'\?"):
+        build_model("cn", DIGITS)
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "budget", "said"),
+    [
+        ("mlp", MNIST, 100, r"mlp on mnist: .* budget of 100 parameters .*nearest: 807"),
+        ("cnn", DIGITS, 10, r"cnn on digits: .* budget of 10 parameters"),
+        ("mlp", DIGITS, 0, r"budget of 0 parameters"),
+        ("mlp", DIGITS, -5, r"budget of -5 parameters"),
+        ("mlp", MNIST, 10**12, r"budget of 1,000,000,000,000 parameters"),
+        ("cnn", spec_of(128), 10_000, r"cnn: needs samples .*'made' has \(128,\)"),
+        ("cnn", spec_of(8, 8), 10_000, r"'made' has \(8, 8\)"),
+        ("cnn", spec_of(1, 3, 64), 10_000, r"at least 4 x 4, 'made' has \(1, 3, 64\)"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_in_one_line(model, spec, budget, said):
+    with pytest.raises(ModelError, match=said) as caught:
+        build_model(model, spec, parameters=budget)
+    assert "\n" not in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 7), (1, 4, 4), (3, 5, 9), (2, 3, 4, 5)])
+def test_mlp_takes_samples_of_any_shape(shape):
+    model = build_model("mlp", spec_of(*shape, classes=3), parameters=10_000)
+    assert model(torch.zeros(2, *shape)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 5, 9), (2, 13, 6)])
+def test_cnn_takes_images_of_any_size_from_four(shape):
+    model = build_model("cnn", spec_of(*shape, classes=3), parameters=10_000)
+    assert model(torch.zeros(2, *shape)).shape == (2, 3)
+
+
+def test_two_classes_and_many():
+    for classes in (2, 100):
+        spec = replace(spec_of(1, 8, 8, classes=classes), name="classes")
+        for model in MODELS:
+            assert build_model(model, spec)(torch.zeros(1, 1, 8, 8)).shape == (1, classes)

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minaction.report.markup import escape, script_json
+from minaction.report.page import render_page
+from minaction.report.tables import compute_findings
+from minaction.report.verify import parse_page
+from minaction.study.study_file import parse_study
+
+NASTY = "<script>alert('1')</script> \"quoted\" & <!-- --> ]]> 🔥\u2028\x00\r\n" + "é" * 10_000
+VOID = {"meta", "br"}
+
+
+class Strict(HTMLParser):
+    """Fails on tags that are not closed in order; counts scripts, attributes and ids."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.ids, self.links = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), f"{tag} has {name}"
+            if name == "id":
+                self.ids.append(value)
+            if name in ("src", "href"):
+                self.links.append(value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def read_strictly(page):
+    reader = Strict()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    assert len(set(reader.ids)) == len(reader.ids)
+    assert reader.links == []
+    return reader
+
+
+def render(make, text=None, seeds=3, change=None):
+    study = make.study(text or make.small, seeds=seeds)
+    findings = compute_findings(study, make.records(study, change))
+    return render_page(study, findings)
+
+
+def without_plotly(page):
+    start = page.index("<script>\n/**\n* plotly.js")
+    return page[:start] + page[page.index("</script>", start) :]
+
+
+def test_the_page_is_well_formed_and_self_contained(make):
+    page = render(make, make.sweep)
+    reader = read_strictly(page)
+    assert reader.tags.count("figure") == 3
+    assert {"main", "header", "table", "caption", "figcaption"} <= set(reader.tags)
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?://", without_plotly(page))
+    assert len(page) < 15e6
+
+
+def test_the_same_journal_gives_the_same_bytes(make):
+    study = make.study(make.sweep, seeds=3)
+    records = make.records(study)
+    first = render_page(study, compute_findings(study, records))
+    assert render_page(study, compute_findings(study, records[::-1])) == first
+
+
+def test_headlines_come_first_and_numbers_are_written_for_people(make):
+    page = render(make, make.sweep)
+    assert page.index("All 60 runs are done (60 ok).") < page.index("<figure")
+    content = parse_page(page)
+    cells = dict(content.cells)
+    row = content.findings["lambda_tables"][0]["rows"][4]
+    assert re.fullmatch(
+        r"1,\d{3}x 1,\d{3}x to 1,\d{3}x", cells["lambda_tables.0.rows.4.fold_reduction"]
+    )
+    assert cells["lambda_tables.0.rows.0.lam"] == "0"
+    assert cells["lambda_tables.0.rows.4.test_accuracy"].startswith(
+        f"{100 * row['test_accuracy']['estimate']:.2f} %"
+    )
+
+
+def test_the_embedded_findings_are_the_findings(make):
+    study = make.study()
+    findings = compute_findings(study, make.records(study))
+    assert parse_page(render_page(study, findings)).findings == findings
+
+
+def test_nothing_from_names_and_errors_becomes_markup(make):
+    description = json.dumps(NASTY[:2000], ensure_ascii=False)
+    text = f"[study]\nname = 'n'\nseeds = 3\ndescription = {description}\n"
+    study = parse_study(text + "[factors]\ndataset = 'digits'\nmodel = 'mlp'\n", source="test")
+
+    def poison(record):
+        failed = make.ended(record, "failed", NASTY) if record.config["seed"] else record
+        return replace(
+            failed,
+            provenance=record.provenance | {"cpu": NASTY, "versions": {NASTY: NASTY}},
+        )
+
+    strange = replace(make.records(study)[0], run_id=NASTY, config={"dataset": NASTY})
+    findings = compute_findings(study, [*make.records(study, poison), strange])
+    page = render_page(study, findings)
+    plain = read_strictly(render_page(study, compute_findings(study, make.records(study))))
+    assert read_strictly(page).tags.count("script") == plain.tags.count("script")
+    assert "<script>alert" not in page
+    assert "\x00" not in page
+    assert parse_page(page).findings == findings
+    page.encode("utf-8")
+
+
+@given(st.text(alphabet=st.characters(), max_size=60))
+def test_any_text_is_safe_in_markup_and_in_scripts(text):
+    escaped = escape(text)
+    assert not set("<>\"'") & set(escaped)
+    escaped.encode("utf-8")
+    block = script_json({"text": text})
+    assert "<" not in block
+    assert json.loads(block) == {"text": text}
+
+
+@pytest.mark.parametrize(
+    ("records", "says"),
+    [(0, "No runs yet: 0 of 8 are done."), (5, "5 of 8 runs are done (5 ok), 3 not run yet")],
+)
+def test_an_unfinished_study_has_a_page(make, records, says):
+    study = make.study(seeds=4)
+    findings = compute_findings(study, make.records(study)[:records])
+    page = render_page(study, findings)
+    read_strictly(page)
+    assert says in page
+    assert ("<figure" in page) == (records > 0)
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged"])
+def test_no_run_was_ok(make, status):
+    page = render(make, change=lambda record: make.ended(record, status, "why"))
+    read_strictly(page)
+    assert "no run to measure" in page
+    assert "<figure" not in page
+
+
+def test_one_seed_and_no_lambda_zero_say_what_is_absent(make):
+    assert "1 seed, no interval" in render(make, seeds=1)
+    page = render(make, make.small.replace("[0, 1e-3]", "[1e-3]"))
+    read_strictly(page)
+    assert "no λ = 0 in this study" in page
+
+
+def test_gauge_fixed_columns_appear_with_the_measurement(make):
+    def measure(record):
+        record.metrics["energy_gauge_fixed"] = 1.0
+        return record
+
+    assert "gauge-fixed, % of λ = 0" in render(make, change=measure)
+    plain = render(make)
+    assert "gauge-fixed, % of λ = 0" not in plain
+    assert "was not measured here" in plain
+
+
+def test_a_large_run_table_shows_the_first_runs_and_says_so(make):
+    page = render(make, make.sweep, seeds=30)
+    assert "The first 500 of 600 runs; the journal has all." in page
+    assert page.count('data-path="runs.499.') > 0
+    assert 'data-path="runs.500.' not in page
+    assert len(parse_page(page).findings["runs"]) == 600

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from minaction.errors import InputError
+from minaction.report.build import write_report
+from minaction.report.verify import verify_report
+from minaction.study.journal import JOURNAL_NAME
+
+
+@pytest.fixture
+def directory(make):
+    study = make.study()
+    directory = make.write(study, make.records(study))
+    write_report(directory)
+    return directory
+
+
+def alter(directory, pattern, replacement):
+    page = directory / "report.html"
+    text, count = re.subn(pattern, replacement, page.read_text("utf-8"), count=1)
+    assert count == 1
+    page.write_text(text, "utf-8")
+
+
+def differing(directory):
+    return [difference.path for difference in verify_report(directory).differences]
+
+
+@pytest.mark.parametrize("runs", [0, 3, 8])
+def test_a_fresh_report_holds(make, runs):
+    study = make.study()
+    directory = make.write(study, make.records(study)[:runs])
+    write_report(directory)
+    outcome = verify_report(directory)
+    assert outcome.differences == []
+    assert outcome.checked > 150
+
+
+def test_a_report_with_every_kind_of_text_holds(make):
+    study = make.study()
+    error = "a <b>bold</b>\r\n\tclaim & \x07 more 🔥  spaces"
+    records = make.records(
+        study, lambda r: make.ended(r, "failed", error) if r.config["seed"] == 1 else r
+    )
+    directory = make.write(study, records)
+    write_report(directory)
+    outcome = verify_report(directory)
+    assert outcome.differences == []
+    assert "1 failed of 4 runs" in outcome.warnings[0]
+
+
+def test_a_changed_cell_is_found_with_its_path(directory):
+    alter(directory, r'(rows\.1\.fold_reduction">)[\d.,]+x', r"\g<1>9,999x")
+    (difference,) = verify_report(directory).differences
+    assert difference.path == "page: lambda_tables.0.rows.1.fold_reduction"
+    assert difference.stored.startswith("9,999x")
+    assert not difference.recomputed.startswith("9,999x")
+
+
+def test_a_changed_number_of_the_embedded_findings_is_found(directory):
+    alter(directory, r'("energy":\{"n":4,"estimate":)[\d.]+', r"\g<1>1.5")
+    (difference,) = verify_report(directory).differences
+    assert difference.path == "lambda_tables.0.rows.0.energy.estimate"
+    assert difference.stored == 1.5
+
+
+def test_a_changed_plot_is_found(directory):
+    alter(directory, r'("y":\[)[\d.]+', r"\g<1>42.0")
+    assert differing(directory) == ["plot accuracy-0-data.data.0.y.0"]
+
+
+def test_a_changed_headline_is_found(directory):
+    alter(directory, r'(headlines\.0">)All 8 runs', r"\g<1>All 80 runs")
+    assert differing(directory) == ["page: headlines.0"]
+
+
+def test_a_row_that_was_taken_out_is_found(directory):
+    alter(directory, r'<tr[^>]*><th scope="row" data-path="lambda_tables\.0\.rows\.1.*?</tr>', "")
+    paths = differing(directory)
+    assert "page: lambda_tables.0.rows.1.energy" in paths
+    assert all(path.startswith("page: lambda_tables.0.rows.1.") for path in paths)
+
+
+def test_a_row_that_was_put_in_is_found(directory):
+    alter(directory, r"(<caption[^>]*>digits)", r'<td data-path="counts.bonus">7</td>\1')
+    assert "page: counts.bonus" in differing(directory)
+
+
+def test_a_journal_that_went_on_is_found(make):
+    study = make.study()
+    records = make.records(study)
+    directory = make.write(study, records[:5])
+    write_report(directory)
+    make.write(study, records[5:])
+    assert "counts.done" in differing(directory)
+    write_report(directory)
+    assert differing(directory) == []
+
+
+def test_a_rule_changed_after_the_first_run_is_found(directory):
+    file = directory / "study.toml"
+    file.write_text(file.read_text("utf-8").replace("margin = 0.005", "margin = 0.05"), "utf-8")
+    write_report(directory)
+    paths = differing(directory)
+    assert len(paths) == 8
+    assert all(path.endswith(" analysis_sha256") for path in paths)
+
+
+def test_another_study_file_is_found(directory):
+    file = directory / "study.toml"
+    file.write_text(file.read_text("utf-8").replace("seeds = 4", "seeds = 3"), "utf-8")
+    write_report(directory)
+    endings = {path.split()[-1] for path in differing(directory)}
+    assert endings == {"study_sha256", "design"}
+
+
+def test_an_edited_record_is_found(directory):
+    journal = directory / JOURNAL_NAME
+    lines = journal.read_text("utf-8").splitlines()
+    record = json.loads(lines[0])
+    record["config"]["lam"] = 0.5
+    journal.write_text("\n".join([json.dumps(record), *lines[1:]]) + "\n", "utf-8")
+    write_report(directory)
+    assert differing(directory) == [f"journal: {record['run_id']} run_id"]
+
+
+@pytest.mark.parametrize("config", [{}, {"lam": "x"}, {"lam": None}])
+def test_a_configuration_that_has_no_id_is_found(make, config):
+    study = make.study()
+    records = make.records(study)
+    directory = make.write(study, [replace(records[0], config=config), *records[1:]])
+    write_report(directory)
+    assert differing(directory) == [f"journal: {records[0].run_id} run_id"]
+
+
+def test_no_page_says_what_to_do(make):
+    study = make.study()
+    directory = make.write(study, make.records(study))
+    with pytest.raises(InputError, match=f"run `minaction report {re.escape(str(directory))}`"):
+        verify_report(directory)
+
+
+@pytest.mark.parametrize("content", [b"", b"<p>hello", b"\xff\xfe", b'<script id="findings">'])
+def test_another_file_is_no_report(directory, content):
+    (directory / "report.html").write_bytes(content)
+    with pytest.raises(InputError, match="not a minAction report"):
+        verify_report(directory)
+
+
+def replace_findings(directory, block):
+    opening = r'(<script type="application/json" id="findings" class="findings">)[^<]*'
+    alter(directory, opening, lambda found: found[1] + block)
+
+
+@pytest.mark.parametrize("block", ["[1]", "null", "{", "NaN", "", "[" * 100_000])
+def test_a_block_that_is_no_object_is_no_report(directory, block):
+    replace_findings(directory, block)
+    with pytest.raises(InputError, match="not a minAction report"):
+        verify_report(directory)
+
+
+@pytest.mark.parametrize("block", ["{}", '{"counts": 1}', '{"counts": {"done": NaN}}'])
+def test_a_block_without_the_findings_differs(directory, block):
+    replace_findings(directory, block)
+    assert "headlines" in differing(directory)
+
+
+def test_a_number_no_float_can_hold_is_a_difference(directory):
+    alter(directory, r'("planned":)8', r"\g<1>1" + "0" * 400)
+    assert "counts.planned" in differing(directory)

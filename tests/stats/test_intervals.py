@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from minaction.errors import InputError
+from minaction.stats.intervals import mean_interval, paired_difference, paired_ratio
+
+# Student (1908), hours of sleep gained by ten patients under two drugs: R's data set `sleep`.
+SLEEP_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+SLEEP_2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+finite = st.floats(-1e6, 1e6, allow_subnormal=False)
+positive = st.floats(1e-6, 1e6)
+
+
+def test_mean_interval_of_the_nist_heat_flow_data():
+    # NIST/SEMATECH e-Handbook 1.3.5.2: n = 195, mean 9.261460, s 0.022789,
+    # 95 % limits 9.258242 and 9.264679. Any sample with these moments has these limits.
+    sample = np.random.default_rng(0).normal(size=195)
+    sample = 9.261460 + 0.022789 * (sample - sample.mean()) / sample.std(ddof=1)
+    interval = mean_interval(sample)
+    assert interval.n == 195
+    assert interval.low == pytest.approx(9.258242, abs=1e-6)
+    assert interval.high == pytest.approx(9.264679, abs=1e-6)
+
+
+def test_paired_difference_of_the_sleep_data():
+    # R: t.test(SLEEP_1, SLEEP_2, paired = TRUE): -1.58, interval -2.4598858 to -0.7001142.
+    interval = paired_difference(pd.Series(SLEEP_1), pd.Series(SLEEP_2))
+    assert interval.estimate == pytest.approx(-1.58)
+    assert interval.low == pytest.approx(-2.4598858, abs=1e-7)
+    assert interval.high == pytest.approx(-0.7001142, abs=1e-7)
+
+
+def test_pairs_are_matched_by_seed_and_not_by_position():
+    treatment = pd.Series([30.0, 10.0, 20.0, 99.0], index=[3, 1, 2, 7])
+    reference = pd.Series([1.0, 2.0, 3.0, 5.0], index=[1, 2, 3, 9])
+    interval = paired_difference(treatment, reference)
+    assert interval.n == 3
+    assert interval.estimate == pytest.approx(18.0)
+
+
+def test_a_constant_ratio_has_a_degenerate_interval():
+    reference = pd.Series([5.0, 700.0, 0.03])
+    interval = paired_ratio(reference / 1000, reference)
+    assert [interval.low, interval.estimate, interval.high] == pytest.approx([1e-3] * 3)
+
+
+def test_ratio_by_hand():
+    # log ratios are log 2 and log 8: geometric mean 4; half width t(0.975; 1) * log(4) / 2.
+    interval = paired_ratio(pd.Series([2.0, 8.0]), pd.Series([1.0, 1.0]))
+    factor = math.exp(12.706204736 * math.log(4) / 2)
+    assert interval.estimate == pytest.approx(4.0)
+    assert interval.low == pytest.approx(4 / factor)
+    assert interval.high == pytest.approx(4 * factor)
+
+
+def test_one_value_has_an_estimate_and_no_interval():
+    interval = mean_interval([3.0])
+    assert (interval.n, interval.estimate) == (1, 3.0)
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+
+
+def test_no_value_has_no_estimate():
+    interval = paired_difference(pd.Series([1.0], index=[1]), pd.Series([1.0], index=[2]))
+    assert interval.n == 0
+    assert math.isnan(interval.estimate)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_missing_values_are_refused_and_not_skipped(bad):
+    with pytest.raises(InputError, match="finite"):
+        mean_interval([1.0, bad])
+
+
+def test_bad_arguments():
+    with pytest.raises(InputError, match="confidence"):
+        mean_interval([1.0, 2.0], confidence=95)
+    with pytest.raises(InputError, match="positive"):
+        paired_ratio(pd.Series([0.0, 1.0]), pd.Series([1.0, 1.0]))
+    with pytest.raises(InputError, match="twice"):
+        paired_difference(pd.Series([1.0, 2.0], index=[1, 1]), pd.Series([1.0]))
+
+
+@given(st.lists(finite, min_size=2, max_size=20), st.floats(0.5, 0.999))
+def test_mean_interval_equals_scipy(values, confidence):
+    interval = mean_interval(values, confidence)
+    error = stats.sem(values)
+    if error == 0:
+        assert interval.low == interval.high == interval.estimate
+        return
+    low, high = stats.t.interval(confidence, len(values) - 1, np.mean(values), error)
+    assert interval.low == pytest.approx(low, rel=1e-9, abs=1e-9)
+    assert interval.high == pytest.approx(high, rel=1e-9, abs=1e-9)
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=2, max_size=12))
+def test_the_inverse_ratio_has_the_inverted_interval(pairs):
+    treatment, reference = (pd.Series(column) for column in zip(*pairs, strict=True))
+    if np.log(treatment / reference).std() > 10:
+        return
+    there, back = paired_ratio(treatment, reference), paired_ratio(reference, treatment)
+    assert there.estimate == pytest.approx(1 / back.estimate)
+    assert there.low == pytest.approx(1 / back.high)
+
+
+@given(st.lists(finite, min_size=2, max_size=12), st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(values, random):
+    treatment = pd.Series(values)
+    reference = pd.Series(range(len(values)), dtype=float)
+    seeds = list(range(len(values)))
+    random.shuffle(seeds)
+    assert paired_difference(treatment.loc[seeds], reference) == paired_difference(
+        treatment, reference
+    )

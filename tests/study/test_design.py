@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from typing import get_type_hints
+
+from minaction.study.design import RunConfig, run_id, runs
+from minaction.study.study_file import parse_study
+
+SWEEP = parse_study(
+    '[study]\nname = "s"\nseeds = 3\n[factors]\ndataset = ["mnist", "digits"]\nmodel = "mlp"\n'
+    'energy = ["l1", "activation"]\nlam = [0, 0.01]\nepochs = [1, 2]\n',
+    source="sweep",
+)
+
+
+def test_the_full_crossing_is_run_once_each():
+    configs = runs(SWEEP)
+    assert len(configs) == SWEEP.run_count == 3 * 2 * 2 * 2 * 2
+    cells = {(c["dataset"], c["energy"], c["lam"], c["epochs"], c["seed"]) for c in configs}
+    assert cells == set(
+        itertools.product(("mnist", "digits"), ("l1", "activation"), (0.0, 0.01), (1, 2), range(3))
+    )
+    assert len({run_id(c) for c in configs}) == len(configs)
+
+
+def test_the_first_runs_cover_every_cell():
+    assert [c["seed"] for c in runs(SWEEP)] == [0] * 16 + [1] * 16 + [2] * 16
+    assert runs(SWEEP) == runs(SWEEP)
+
+
+def test_a_configuration_is_complete_and_its_types_are_fixed():
+    hints = get_type_hints(RunConfig)
+    for config in runs(SWEEP):
+        assert {key: type(value) for key, value in config.items()} == hints
+
+
+def test_an_id_is_what_the_documentation_says():
+    config = runs(SWEEP)[0]
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
+    assert run_id(config) == hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def test_an_id_never_changes():
+    """A journal written by any version must be resumable: this id is pinned."""
+    config = RunConfig(
+        dataset="mnist",
+        model="cnn",
+        energy="activation",
+        lam=0.0001,
+        seed=3,
+        epochs=5,
+        batch_size=128,
+        lr=0.001,
+        weight_decay=0.0,
+        parameters=100_000,
+    )
+    assert run_id(config) == "d84a09a6aeab86bf"
+    assert run_id(RunConfig(**dict(reversed(config.items())))) == run_id(config)
+    assert run_id({**config, "weight_decay": 0}) == run_id(config)
+    assert run_id({**config, "seed": 4}) != run_id(config)

@@ -1,0 +1,225 @@
+"""What befalls a study from outside: kills, Ctrl-C, full disks, a second driver."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+from real_study import (
+    comparable_records,
+    running_workers,
+    study_of,
+    wait_until,
+    workers_of,
+)
+
+from minaction.report.tables import compute_findings
+from minaction.study.design import run_id, runs
+from minaction.study.journal import JOURNAL_NAME, RunStatus, latest_records, read_records
+from minaction.study.status import study_status
+
+SLOW = pytest.mark.slow
+STUDY = study_of(seeds=4, model='["mlp", "cnn"]', epochs=20)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(launch, tmp_path_factory):
+    """The study run with one worker and left alone: directory, seconds to start, seconds to run."""
+    out = tmp_path_factory.mktemp("undisturbed") / "study"
+    started = time.monotonic()
+    run = launch(STUDY, out)
+    run.wait_for_records(1)
+    first = time.monotonic()
+    assert run.wait()[0] == 0
+    return out, first - started, time.monotonic() - first
+
+
+def findings(directory):
+    """What the report says, times aside."""
+    found = compute_findings(STUDY, latest_records(directory))
+    del found["timing"]
+    return found
+
+
+def assert_complete(directory, study=STUDY):
+    """Every run of the study is finished in the journal exactly once."""
+    lines = Counter(record.run_id for record in read_records(directory))
+    assert lines == Counter(run_id(config) for config in runs(study))
+    assert study_status(directory).done == study.run_count
+
+
+def torn_lines(directory):
+    """Lines of the journal without an end: 0 or 1."""
+    content = (
+        (directory / JOURNAL_NAME).read_bytes() if (directory / JOURNAL_NAME).exists() else b""
+    )
+    complete, end, rest = content.rpartition(b"\n")
+    assert all(
+        line.startswith(b"{") and line.endswith(b"}") for line in complete.split(b"\n") if end
+    )
+    return int(bool(rest))
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(25, marks=SLOW)])
+def test_kill_9_of_the_driver_at_random_moments_loses_nothing(undisturbed, launch, tmp_path, kills):
+    directory, start, work = undisturbed
+    out, moments = tmp_path / "study", random.Random(kills)
+    done = []
+    for _ in range(kills):
+        run = launch(STUDY, out, workers=2)
+        # some fall into the start, some into the runs; together they do not finish the study
+        time.sleep(moments.uniform(0, start + 2 * work / kills))
+        assert run.process.poll() is None, run.wait()
+        run.send(signal.SIGKILL)
+        run.process.wait()
+        assert wait_until(lambda run=run: not run.left_behind(), 5), run.left_behind()
+        if out.exists():
+            assert torn_lines(out) <= 1
+            done.append(len(list(read_records(out))) if (out / JOURNAL_NAME).exists() else 0)
+    assert done == sorted(done)
+    code, _ = launch(STUDY, out, workers=2).wait()
+    assert code == 0
+    assert_complete(out)
+    assert comparable_records(out) == comparable_records(directory)
+    assert findings(out) == findings(directory)
+
+
+def test_kill_9_of_a_worker_costs_only_its_run_which_is_tried_again(undisturbed, launch, tmp_path):
+    out = tmp_path / "study"
+    run = launch(STUDY, out, workers=2)
+    run.wait_for_records(2)
+    victims = wait_until(lambda: running_workers(run.scratch))
+    victims[0].kill()
+    code, _ = run.wait()
+    assert code == 0
+    assert "was killed by SIGKILL; if memory ran out, use fewer workers; its task" in run.errors
+    assert_complete(out)
+    assert comparable_records(out) == comparable_records(undisturbed[0])
+    assert not run.left_behind()
+
+
+def test_ctrl_c_and_sigterm_end_cleanly_and_a_resume_does_the_rest(undisturbed, launch, tmp_path):
+    out = tmp_path / "study"
+    line = f"minaction: stopped; finished runs are kept in {out}: the same command does the rest"
+    stops = [
+        lambda run: run.send(signal.SIGINT, group=True),  # what a terminal sends
+        lambda run: run.send(signal.SIGTERM),
+        lambda run: [run.send(signal.SIGINT, group=True) for _ in range(3)],  # impatience
+    ]
+    for stop in stops:
+        run = launch(STUDY, out, workers=2)
+        before = run.records()
+        run.wait_for_records(before + 1)
+        stop(run)
+        assert run.wait() == (130, line)
+        assert run.left_behind() == []
+        assert torn_lines(out) == 0
+    assert launch(STUDY, out, workers=2).wait()[0] == 0
+    assert_complete(out)
+    assert comparable_records(out) == comparable_records(undisturbed[0])
+
+
+def test_ctrl_c_at_the_start_leaves_nothing(launch, tmp_path):
+    run = launch(STUDY, tmp_path / "study", workers=2)
+    assert wait_until(lambda: len(workers_of(run.scratch)) == 2)
+    run.send(signal.SIGINT, group=True)
+    assert run.wait()[0] == 130
+    assert run.left_behind() == []
+
+
+def test_a_second_driver_is_refused_and_the_first_goes_on(launch, tmp_path):
+    study, out = study_of(epochs=20), tmp_path / "study"
+    first = launch(study, out)
+    assert wait_until(lambda: (out / JOURNAL_NAME).exists())
+    second = launch(study, out)
+    code, line = second.wait()
+    assert code == 2
+    assert line == (
+        f"minaction: {out}: another process is running this study; wait for it or stop it"
+    )
+    assert second.left_behind() == []
+    assert first.wait()[0] == 0
+    assert_complete(out, study)
+
+
+def test_runs_that_fail_do_not_stop_the_others_and_are_tried_again(launch, tmp_path):
+    study = study_of(model='"mlp"\nparameters = [10, 5000]', train="")
+    out = tmp_path / "study"
+    for attempt in (1, 2):
+        run = launch(study, out)
+        code, line = run.wait()
+        assert code == 1
+        assert line == (
+            f"minaction: {out}: 2 of {4 if attempt == 1 else 2} runs failed; `minaction study "
+            f"status {out}` says why, and the same command tries them again"
+        )
+        found = study_status(out)
+        assert found.by_status == {"ok": 2, "failed": 2}
+        (message,) = found.errors
+        assert message.startswith("mlp on digits: cannot meet the budget of 10 parameters")
+        lines = Counter((r.status, r.config["parameters"]) for r in read_records(out))
+        assert lines == {(RunStatus.OK, 5000): 2, (RunStatus.FAILED, 10): 2 * attempt}
+    (record, *_) = [r for r in latest_records(out) if r.status is RunStatus.FAILED]
+    assert record.provenance["study_sha256"] == study.sha256
+    assert record.provenance["execution"]["precision"] == "float32"
+    assert record.metrics is None
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB, and a function that makes it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "minaction-test", str(folder)]
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("mounting a small disk takes root")
+    if (done := subprocess.run(mount, capture_output=True, text=True, check=False)).returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+
+    def grow():
+        subprocess.run(["mount", "-o", "remount,size=4m", str(folder)], check=True)
+
+    yield folder, grow
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_full_disk_stops_the_study_and_room_lets_it_finish(launch, small_disk, weights):
+    disk, make_room = small_disk
+    out = disk / "study"
+    study = study_of(seeds=12, train=f"parameters = 5000\nsave_weights = {str(weights).lower()}")
+    run = launch(study, out)
+    code, line = run.wait()
+    assert code == 1
+    assert line.startswith(f"minaction: {out}/")
+    assert "No space left on device" in line
+    assert line.endswith("run the same command again: finished runs are kept")
+    assert run.left_behind() == []
+    kept = comparable_records(out)
+    assert 0 < len(kept) < study.run_count
+    assert torn_lines(out) == 0
+    make_room()
+    again = launch(study, out)
+    assert again.wait()[0] == 0
+    assert_complete(out, study)
+    assert [r for r in comparable_records(out) if r in kept] == kept
+    if weights:
+        names = {f"{run_id(config)}.safetensors" for config in runs(study)}
+        assert {path.name for path in (out / "models").iterdir()} == names
+
+
+@SLOW
+def test_bfloat16_and_compiled_the_records_do_not_depend_on_the_workers(launch, tmp_path):
+    settings = {"precision": "bfloat16", "compile": "true", "channels_last": "true"}
+    study = study_of(seeds=2, model='["mlp", "cnn"]', epochs=3, **settings)
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert launch(study, one, workers=1).wait()[0] == 0
+    assert launch(study, two, workers=2).wait()[0] == 0
+    assert comparable_records(one) == comparable_records(two)
+    assert {r.provenance["worker"] for r in latest_records(two)} == {0, 1}
