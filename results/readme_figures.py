@@ -1,0 +1,117 @@
+"""Writes the figures in README.md from the committed results; `--check` only compares.
+
+python results/readme_figures.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from minaction.report.tables import compute_findings
+from minaction.study.directory import load_study_directory
+from minaction.study.journal import latest_records
+
+RESULTS = Path(__file__).parent
+README = RESULTS.parent / "README.md"
+
+
+def main() -> None:
+    """Rewrite the marked sections, or exit 1 where they are out of date."""
+    text = README.read_text(encoding="utf-8")
+    current = text
+    for name, section in (("sweep", sweep_section()), ("speed", speed_section())):
+        current = replaced(current, name, section)
+    if "--check" in sys.argv[1:]:
+        if current != text:
+            sys.exit("README.md: its figures differ; run `python results/readme_figures.py`")
+        return
+    README.write_text(current, encoding="utf-8")
+
+
+def replaced(text: str, name: str, section: str) -> str:
+    """Return `text` with the section between the markers of `name` replaced."""
+    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+    head, _, rest = text.partition(begin)
+    _, _, tail = rest.partition(end)
+    return f"{head}{begin}{section}{end}{tail}"
+
+
+def sweep_section() -> str:
+    """Return the tables of `results/lambda_sweep`."""
+    directory = RESULTS / "lambda_sweep"
+    study = load_study_directory(directory)
+    findings = compute_findings(study, latest_records(directory))
+    tables = "\n".join(sweep_table(table) for table in findings["lambda_tables"])
+    return (
+        f"{findings['counts']['done']} runs, {study.seeds} seeds per row, "
+        f"{study.levels['epochs'][0]} epochs, 100,000 parameters, activation energy. Energy is "
+        "raw: rescaling a network's weights alone can lower it without changing its function. "
+        "Brackets are 95 % t intervals over seeds, paired with lambda = 0; *selected* is what the "
+        "rule in the study file chose on the validation split. The whole report is "
+        "[results/lambda_sweep/report.html](results/lambda_sweep/report.html).\n\n"
+        f"{tables}\n"
+    )
+
+
+def sweep_table(table: dict[str, Any]) -> str:
+    """Return one data set and model's table as Markdown."""
+    head = (
+        f"**{table['factors']['dataset']}, {table['factors']['model']}**\n\n"
+        "| lambda | energy | % of lambda 0 | fold | test accuracy % | change, pp | |\n"
+        "|---|---|---|---|---|---|---|\n"
+    )
+    return head + "".join(sweep_row(row) for row in table["rows"])
+
+
+def sweep_row(row: dict[str, Any]) -> str:
+    """Return one lambda as a Markdown row."""
+    bad = {s: n for s, n in row["statuses"].items() if n and s != "ok"}
+    remarks = ["selected"] * bool(row["validation"]["selected"])
+    remarks += [f"{n} {status}" for status, n in bad.items()]
+    cells = [
+        f"{row['lam']:g}",
+        f"{row['energy']['estimate']:,.4g}",
+        bracketed(row["energy_percent"], ".3g"),
+        bracketed(row["fold_reduction"], ",.4g"),
+        f"{100 * row['test_accuracy']['estimate']:.2f}",
+        bracketed(row["accuracy_change_pp"], "+.2f"),
+        ", ".join(remarks),
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def bracketed(interval: dict[str, Any], digits: str) -> str:
+    """Return an estimate with its interval in brackets."""
+    if interval["estimate"] is None:
+        return ""
+    estimate, low, high = (
+        format(interval[key], digits) if interval[key] is not None else "?"
+        for key in ("estimate", "low", "high")
+    )
+    return f"{estimate} [{low}, {high}]"
+
+
+def speed_section() -> str:
+    """Return what the benchmarks measured."""
+    folder = RESULTS / "benchmarks"
+    lightning = json.loads((folder / "against_lightning.json").read_text())
+    rows = "".join(
+        f"| {r['dataset']} {r['model']}, {r['runs']} runs x {r['epochs']} epochs "
+        f"| {r['minaction_runs_per_hour']:,.0f} | {r['lightning_runs_per_hour']:,.0f} "
+        f"| **{r['ratio']:.1f}x** |\n"
+        for r in lightning["results"]
+    )
+    return (
+        f"Runs per hour on {lightning['cpus']} CPU cores ({lightning['cpu']}), start-up, "
+        "calibration and evaluation included, both programs taking turns on the same machine, at "
+        "the same final accuracy (benchmarks/against_lightning.py):\n\n"
+        "| | `minaction study run` | Lightning + DataLoader | ratio |\n|---|---|---|---|\n"
+        f"{rows}"
+    )
+
+
+if __name__ == "__main__":
+    main()
