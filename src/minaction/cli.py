@@ -253,8 +253,8 @@ def study_export(
     from minaction.study.directory import load_study_directory, write_text_atomically
     from minaction.study.export import as_csv, as_json
 
-    if output is not None and not output.parent.is_dir():
-        raise InputError(f"{output.parent}: no such folder; make it first")
+    if output is not None:
+        _require_file_place(output)
     load_study_directory(directory)
     text = as_csv(directory) if to is ExportFormat.CSV else as_json(directory)
     if output is None:
@@ -337,6 +337,13 @@ def _print_summary(directory: Path) -> None:
 
     for line in lambda_summary(directory):
         typer.echo(line)
+
+
+def _require_file_place(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the path of a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -115,7 +115,7 @@ class BarListener:
 
     def note(self, text: str) -> None:
         """Write a line above the bar."""
-        self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def finished(self, record: Record) -> None:
         """Move on by one run."""

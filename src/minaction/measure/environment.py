@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,8 @@ def cpu_count() -> int:
 
 
 def cxx_compiler() -> str | None:
-    """Return the C++ compiler `torch.compile` would use on a CPU, or None."""
-    candidates = [os.environ.get("CXX"), "g++", "clang++"]
-    return next((path for c in candidates if c and (path := shutil.which(c))), None)
+    """Return the C++ compiler `torch.compile` uses on a CPU, or None if it is not there."""
+    return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
 
 
 def abilities() -> list[Ability]:
@@ -95,7 +95,7 @@ def describe() -> dict[str, Any]:
 
 def _compiler() -> Ability:
     path = cxx_compiler()
-    detail = path or "no C++ compiler found; install g++ to let torch.compile speed up CNNs"
+    detail = path or "no C++ compiler found; install g++ (or name yours in CXX)"
     return Ability(name="torch.compile", available=path is not None, detail=detail)
 
 
