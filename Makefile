@@ -29,8 +29,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lightning]'
-	$(BIN)/python benchmarks/energy_overhead.py
-	$(BIN)/python benchmarks/against_lightning.py
+	$(BIN)/python benchmarks/start_up.py --out results/benchmarks/start_up.json
+	$(BIN)/python benchmarks/study_memory.py --out results/benchmarks/study_memory.json
+	$(BIN)/python benchmarks/energy_overhead.py --out results/benchmarks/energy_overhead.json
+	$(BIN)/python benchmarks/against_lightning.py --out results/benchmarks/against_lightning.json
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

@@ -45,6 +45,7 @@ def sweep_section() -> str:
     study = load_study_directory(directory)
     findings = compute_findings(study, latest_records(directory))
     tables = "\n".join(sweep_table(table) for table in findings["lambda_tables"])
+    headlines = "".join(f"- {line}\n" for line in findings["headlines"])
     return (
         f"{findings['counts']['done']} runs, {study.seeds} seeds per row, "
         f"{study.levels['epochs'][0]} epochs, 100,000 parameters, activation energy. Energy is "
@@ -52,7 +53,7 @@ def sweep_section() -> str:
         "Brackets are 95 % t intervals over seeds, paired with lambda = 0; *selected* is what the "
         "rule in the study file chose on the validation split. The whole report is "
         "[results/lambda_sweep/report.html](results/lambda_sweep/report.html).\n\n"
-        f"{tables}\n"
+        f"{headlines}\n{tables}\n"
     )
 
 
@@ -97,7 +98,7 @@ def bracketed(interval: dict[str, Any], digits: str) -> str:
 def speed_section() -> str:
     """Return what the benchmarks measured."""
     folder = RESULTS / "benchmarks"
-    lightning = json.loads((folder / "against_lightning.json").read_text())
+    lightning = json.loads((folder / "against_lightning.json").read_text(encoding="utf-8"))
     rows = "".join(
         f"| {r['dataset']} {r['model']}, {r['runs']} runs x {r['epochs']} epochs "
         f"| {r['minaction_runs_per_hour']:,.0f} | {r['lightning_runs_per_hour']:,.0f} "

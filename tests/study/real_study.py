@@ -13,6 +13,7 @@ import psutil
 
 from minaction.study.journal import JOURNAL_NAME, latest_records
 from minaction.study.study_file import parse_study
+from minaction.study.worker import PROGRAM
 
 STUDY = """
 [study]
@@ -77,7 +78,7 @@ def workers_of(scratch):
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             command = process.cmdline()
-            if "minaction.study.worker" in command and str(scratch) in command[-1]:
+            if PROGRAM in command and str(scratch) in command[-1]:
                 found.append(process)
     return found
 

@@ -25,24 +25,27 @@ from minaction.study.journal import JOURNAL_NAME, RunStatus, latest_records, rea
 from minaction.study.status import study_status
 
 SLOW = pytest.mark.slow
-STUDY = study_of(seeds=4, model='["mlp", "cnn"]', epochs=20)
+STUDY = study_of(seeds=4, model='["mlp", "cnn"]', epochs=3)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(launch, tmp_path_factory):
-    """The study run with one worker and left alone: directory, seconds to start, seconds to run."""
-    out = tmp_path_factory.mktemp("undisturbed") / "study"
+def run_undisturbed(launch, study, out):
+    """Run a study by one worker; return its directory, seconds to the first record, and after."""
     started = time.monotonic()
-    run = launch(STUDY, out)
+    run = launch(study, out)
     run.wait_for_records(1)
     first = time.monotonic()
     assert run.wait()[0] == 0
     return out, first - started, time.monotonic() - first
 
 
-def findings(directory):
+@pytest.fixture(scope="module")
+def undisturbed(launch, tmp_path_factory):
+    return run_undisturbed(launch, STUDY, tmp_path_factory.mktemp("undisturbed") / "study")
+
+
+def findings(study, directory):
     """What the report says, times aside."""
-    found = compute_findings(STUDY, latest_records(directory))
+    found = compute_findings(study, latest_records(directory))
     del found["timing"]
     return found
 
@@ -66,28 +69,52 @@ def torn_lines(directory):
     return int(bool(rest))
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(25, marks=SLOW)])
-def test_kill_9_of_the_driver_at_random_moments_loses_nothing(undisturbed, launch, tmp_path, kills):
-    directory, start, work = undisturbed
-    out, moments = tmp_path / "study", random.Random(kills)
-    done = []
+def kill_at_random_moments(launch, study, out, undisturbed, kills):
+    """Kill the driver of a study again and again; return the numbers of records found."""
+    _, start, work = undisturbed
+    moments, found = random.Random(kills), []
     for _ in range(kills):
-        run = launch(STUDY, out, workers=2)
-        # some fall into the start, some into the runs; together they do not finish the study
-        time.sleep(moments.uniform(0, start + 2 * work / kills))
-        assert run.process.poll() is None, run.wait()
-        run.send(signal.SIGKILL)
-        run.process.wait()
-        assert wait_until(lambda run=run: not run.left_behind(), 5), run.left_behind()
-        if out.exists():
+        kill_at(
+            launch(study, out), moments.uniform(0, 1.5 * start), moments.uniform(0, work / kills)
+        )
+        if (out / JOURNAL_NAME).exists():
             assert torn_lines(out) <= 1
-            done.append(len(list(read_records(out))) if (out / JOURNAL_NAME).exists() else 0)
-    assert done == sorted(done)
-    code, _ = launch(STUDY, out, workers=2).wait()
-    assert code == 0
-    assert_complete(out)
-    assert comparable_records(out) == comparable_records(directory)
-    assert findings(out) == findings(directory)
+            found.append(len(list(read_records(out))))
+    return found
+
+
+def kill_at(run, moment, later):
+    """Kill the driver `moment` seconds from now, or `later` seconds after a first record."""
+    before, until = run.records(), time.monotonic() + moment
+    wait_until(lambda: run.records() > before or time.monotonic() > until)
+    if run.records() > before:
+        time.sleep(later)
+    assert run.process.poll() is None, run.wait()
+    run.send(signal.SIGKILL)
+    run.process.wait()
+    assert wait_until(lambda: not run.left_behind(), 5), run.left_behind()
+
+
+def test_kill_9_of_the_driver_at_5_random_moments_loses_nothing(undisturbed, launch, tmp_path):
+    check_that_kills_lose_nothing(STUDY, undisturbed, launch, tmp_path / "study", 5)
+
+
+@SLOW
+@pytest.mark.timeout(1200)
+def test_kill_9_of_the_driver_at_25_random_moments_loses_nothing(launch, tmp_path):
+    study = study_of(seeds=15, model='["mlp", "cnn"]', epochs=3)
+    undisturbed = run_undisturbed(launch, study, tmp_path / "undisturbed")
+    check_that_kills_lose_nothing(study, undisturbed, launch, tmp_path / "study", 25)
+
+
+def check_that_kills_lose_nothing(study, undisturbed, launch, out, kills):
+    found = kill_at_random_moments(launch, study, out, undisturbed, kills)
+    assert found == sorted(found)
+    assert found[-1] < study.run_count
+    assert launch(study, out).wait()[0] == 0
+    assert_complete(out, study)
+    assert comparable_records(out) == comparable_records(undisturbed[0])
+    assert findings(study, out) == findings(study, undisturbed[0])
 
 
 def test_kill_9_of_a_worker_costs_only_its_run_which_is_tried_again(undisturbed, launch, tmp_path):
@@ -108,19 +135,18 @@ def test_ctrl_c_and_sigterm_end_cleanly_and_a_resume_does_the_rest(undisturbed, 
     out = tmp_path / "study"
     line = f"minaction: stopped; finished runs are kept in {out}: the same command does the rest"
     stops = [
-        lambda run: run.send(signal.SIGINT, group=True),  # what a terminal sends
+        lambda run: [run.send(signal.SIGINT, group=True) for _ in range(3)],  # at a terminal
         lambda run: run.send(signal.SIGTERM),
-        lambda run: [run.send(signal.SIGINT, group=True) for _ in range(3)],  # impatience
     ]
     for stop in stops:
-        run = launch(STUDY, out, workers=2)
+        run = launch(STUDY, out)
         before = run.records()
         run.wait_for_records(before + 1)
         stop(run)
         assert run.wait() == (130, line)
         assert run.left_behind() == []
         assert torn_lines(out) == 0
-    assert launch(STUDY, out, workers=2).wait()[0] == 0
+    assert launch(STUDY, out).wait()[0] == 0
     assert_complete(out)
     assert comparable_records(out) == comparable_records(undisturbed[0])
 
@@ -173,23 +199,23 @@ def test_runs_that_fail_do_not_stop_the_others_and_are_tried_again(launch, tmp_p
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 64 KiB, and a function that makes it larger."""
+    """A file system of 32 KiB, and a function that makes it larger."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "minaction-test", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "minaction-test", str(folder)]
     if os.geteuid() != 0 or not shutil.which("mount"):
         pytest.skip("mounting a small disk takes root")
     if (done := subprocess.run(mount, capture_output=True, text=True, check=False)).returncode:
         pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
 
     def grow():
-        subprocess.run(["mount", "-o", "remount,size=4m", str(folder)], check=True)
+        subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
 
     yield folder, grow
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("weights", [False, pytest.param(True, marks=SLOW)])
 def test_a_full_disk_stops_the_study_and_room_lets_it_finish(launch, small_disk, weights):
     disk, make_room = small_disk
     out = disk / "study"

@@ -85,8 +85,13 @@ def _by_function() -> dict[Callable[..., Any], str]:
     }
 
 
-NAMES: dict[Callable[..., Any], str] = _by_function()
-"""The name of each function the tape looks at."""
+_NAMES = _by_function()
+
+
+@torch.compiler.assume_constant_result  # or every call would look through the table again
+def name_of(function: Callable[..., Any]) -> str | None:
+    """Return the name of a function the tape looks at, None for any other."""
+    return _NAMES.get(function)
 
 
 def weights_of(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:

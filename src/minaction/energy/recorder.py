@@ -13,13 +13,13 @@ from torch.overrides import TorchFunctionMode
 from minaction.energy.functions import (
     CELLS,
     CONVOLUTIONS,
-    NAMES,
     NONLINEARITIES,
     RESHAPES,
     SEQUENCES,
     WEIGHTED,
     is_batch_first,
     is_packed,
+    name_of,
     weights_of,
 )
 from minaction.energy.trajectory import Activation, Trajectory
@@ -63,7 +63,9 @@ class Recorder(TorchFunctionMode):
         self._last: Tensor | None = None
         self._unbatched: str | None = None
         self._unit_axes: dict[int, int] = {}
-        self._watched: dict[str, tuple[Tensor, int | None]] = {}
+        self._watched: dict[str, tuple[Tensor, int]] = {}
+        # what is traced is not executed yet, and a copy cannot be overwritten
+        self._watches = not (clone or torch.compiler.is_compiling())
 
     @property
     def trajectory(self) -> Trajectory:
@@ -79,7 +81,7 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         """Call `func` and record what it computed."""
         output = func(*args, **kwargs) if kwargs else func(*args)
-        name = NAMES.get(func)
+        name = name_of(func)
         if name is not None:
             self._see(name, args, kwargs or {}, output)
         return output
@@ -121,7 +123,7 @@ class Recorder(TorchFunctionMode):
 
     def take(self, name: str, value: Tensor) -> None:
         """Record one activation under `name`."""
-        self.check_batched()
+        self._check_batched()
         self._last = value
         if value.ndim < 2:  # no hidden layer, but the model's own output may look so
             self._unbatched = name
@@ -138,8 +140,14 @@ class Recorder(TorchFunctionMode):
             self.layers.append(activation)
         else:
             self.reduced[name] = self.reduce(activation)
-        if not self.clone and (self.reduce is None or self.reduced[name].requires_grad):
-            self._watched[name] = (value, _version(value))
+        if self._watches:
+            self._watch(name, value)
+
+    def _watch(self, name: str, value: Tensor) -> None:
+        # a reduced activation may be overwritten later if no gradient needs it
+        needed = self.reduce is None or self.reduced[name].requires_grad
+        if needed and not (is_functorch_wrapped_tensor(value) or value.is_inference()):
+            self._watched[name] = (value, value._version)
 
     def discard_output(self, output: Any) -> None:
         """Forget the last activation if it is the model's output: logits are no hidden layer."""
@@ -154,31 +162,24 @@ class Recorder(TorchFunctionMode):
         name = self.layers.pop().name if self.reduce is None else self.reduced.popitem()[0]
         self._watched.pop(name, None)
 
-    def check_batched(self) -> None:
-        """Raise TapeError if the last activation has no batch axis."""
+    def check(self) -> None:
+        """Raise TapeError if an activation has no batch axis or was changed after it was taken."""
+        self._check_batched()
+        for name, (value, version) in self._watched.items():
+            if version != value._version:
+                raise TapeError(
+                    f"the activation of {name!r} was overwritten in place by a later operation; "
+                    "use clone=True"
+                )
+
+    def _check_batched(self) -> None:
         if self._unbatched is not None:
             raise TapeError(
                 f"the activation of {self._unbatched!r} has one axis, not [batch, ...]; give the "
                 "model batches, or leave the layer out with layers=[...]"
             )
 
-    def check_not_overwritten(self) -> None:
-        """Raise TapeError if an activation was changed in place since it was taken."""
-        for name, (value, version) in self._watched.items():
-            if version is not None and version != _version(value):
-                raise TapeError(
-                    f"the activation of {name!r} was overwritten in place by a later operation; "
-                    "use clone=True"
-                )
-
     def _unique(self, name: str) -> str:
         """Return `name`, or `name#2`, `name#3` … where it was given out before."""
         count = self._counts[name] = self._counts.get(name, 0) + 1
         return name if count == 1 else f"{name}#{count}"
-
-
-def _version(value: Tensor) -> int | None:
-    """How often a tensor was written to, or None where torch does not track it."""
-    if torch.compiler.is_compiling() or is_functorch_wrapped_tensor(value) or value.is_inference():
-        return None
-    return value._version

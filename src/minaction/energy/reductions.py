@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+SMALL = 1 << 15
+"""Up to this many elements memory traffic is cheaper than a Python step in the backward pass."""
+
 
 class _SumOfSquares(torch.autograd.Function):
     @staticmethod
@@ -23,7 +26,7 @@ class _SumOfSquares(torch.autograd.Function):
         ctx.scale = scale  # pyright: ignore[reportAttributeAccessIssue]
         # in two stages: one long float32 sum would lose digits
         rows = torch.linalg.vector_norm(value, dim=_rows(value), dtype=_accumulator(value))
-        return torch.linalg.vector_norm(rows).square_().mul_(scale)
+        return torch.dot(rows, rows).mul_(scale)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
@@ -62,8 +65,9 @@ class _SaturatedCount(torch.autograd.Function):
 
 def sum_of_squares(value: Tensor, scale: float = 1.0) -> Tensor:
     """Return `scale * sum value^2` over all elements, in float32 (float64 for float64)."""
-    if _plain():
-        return scale * value.to(_accumulator(value)).square().sum()
+    if _plain() or (value.numel() <= SMALL and value.dtype == _accumulator(value)):
+        value = accumulable(value)
+        return scale * (value * value).sum()
     return _SumOfSquares.apply(value, scale)  # pyright: ignore[reportReturnType]
 
 

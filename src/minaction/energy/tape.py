@@ -112,8 +112,7 @@ class Tape:
         self._detach()
         self._trajectory, self._reduced = recorder.trajectory, recorder.reduced
         if kind is None:
-            recorder.check_batched()
-            recorder.check_not_overwritten()
+            recorder.check()
             if self._names is not None:
                 self._names.check_layers()
         self._names = None
@@ -269,12 +268,17 @@ def refuse_in_compiled(model: nn.Module, layers: Layers | None) -> None:
     """Raise TapeError for what cannot be observed from inside a compiled function."""
     if layers is not None:
         raise TapeError("layers cannot be named inside torch.compile; leave `layers` out")
-    for path, module in model.named_modules():
-        if _is_own_pointwise(module):
-            raise TapeError(
-                f"module {path!r} is observed as a whole, which torch.compile does not allow; "
-                "observe outside the compiled function"
-            )
+    path = _own_pointwise(model)
+    if path is not None:
+        raise TapeError(
+            f"module {path!r} is observed as a whole, which torch.compile does not allow; "
+            "observe outside the compiled function"
+        )
+
+
+@torch.compiler.assume_constant_result  # or every call would check every module's type again
+def _own_pointwise(model: nn.Module) -> str | None:
+    return next((p for p, module in model.named_modules() if _is_own_pointwise(module)), None)
 
 
 def _is_own_pointwise(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from minaction.energy.functions import CONVOLUTIONS, NAMES, SEQUENCES, WEIGHTED, weights_of
+from minaction.energy.functions import CONVOLUTIONS, SEQUENCES, WEIGHTED, name_of, weights_of
 from minaction.energy.tape import Layers, Tape, run_model
 
 
@@ -120,7 +120,7 @@ class _Log(TorchFunctionMode):
         output = func(*args, **kwargs)
         outputs = tuple(_tensors([output]))
         if outputs:
-            name = NAMES.get(func, "")
+            name = name_of(func) or ""
             self.operations.append(
                 _Operation(
                     inputs=tuple(_tensors([*args, *kwargs.values()])),

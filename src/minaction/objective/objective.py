@@ -20,7 +20,7 @@ from minaction.energy.tape import (
     refuse_in_compiled,
     run_model,
 )
-from minaction.energy.trajectory import Activation, Trajectory
+from minaction.energy.trajectory import Activation
 from minaction.objective.lam import LambdaRule, as_rule, checked
 
 TaskLoss = Callable[[Any, Any], Tensor]
@@ -52,8 +52,9 @@ class Terms:
 class EnergyObjective:
     """Task loss plus lambda times energy.
 
-    To train compiled, compile the step (`torch.compile(objective.evaluate)`), not the model: a
-    model compiled on its own runs uncompiled here, with a warning.
+    To train compiled, compile the step and pass lambda as a tensor,
+    `torch.compile(objective.evaluate)(model, x, y, torch.tensor(rule.value))`: one graph serves
+    every lambda. A model compiled on its own runs uncompiled here, with a warning.
 
     Args:
         task_loss: `task_loss(model(x), y) -> scalar tensor`, e.g. `F.cross_entropy`.
@@ -131,31 +132,28 @@ class EnergyObjective:
             reduce = _constant(reduce)
         if torch.compiler.is_compiling():
             refuse_in_compiled(model, self.layers)
-            output, shares, trajectory = self._observe_functions(model, x, reduce)
+            output, seen = self._observe_functions(model, x, reduce)
         elif self.layers is None and not needs_hooks(model):
             # names are not needed here, so neither are hooks
-            output, shares, trajectory = self._observe_functions(model, x, reduce)
+            output, seen = self._observe_functions(model, x, reduce)
         else:
-            output, shares, trajectory = self._observe_modules(model, x, reduce)
+            output, seen = self._observe_modules(model, x, reduce)
         if reduce is not None:
-            return output, total(shares)
+            return output, total(seen.reduced)
         with torch.set_grad_enabled(differentiate and torch.is_grad_enabled()):
-            return output, self.energy(trajectory)
+            return output, self.energy(seen.trajectory)
 
     def _observe_functions(
         self, model: nn.Module, x: Any, reduce: Reduce | None
-    ) -> tuple[Any, dict[str, Tensor], Trajectory]:
+    ) -> tuple[Any, Recorder]:
         recorder = Recorder(reduce, clone=self.clone)
         with recorder:
             output = run_model(model, x)
         recorder.discard_output(output)
-        recorder.check_batched()
-        recorder.check_not_overwritten()
-        return output, recorder.reduced, recorder.trajectory
+        recorder.check()
+        return output, recorder
 
-    def _observe_modules(
-        self, model: nn.Module, x: Any, reduce: Reduce | None
-    ) -> tuple[Any, dict[str, Tensor], Trajectory]:
+    def _observe_modules(self, model: nn.Module, x: Any, reduce: Reduce | None) -> tuple[Any, Tape]:
         if is_compiled(model):
             warnings.warn(
                 "the compiled model runs uncompiled here, so that it can be observed; pass the "
@@ -164,7 +162,7 @@ class EnergyObjective:
             )
         with Tape(model, self.layers, reduce=reduce, clone=self.clone) as tape:
             output = run_model(model, x)
-        return output, tape.reduced, tape.trajectory
+        return output, tape
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs: the state of the lambda rule."""

@@ -99,7 +99,7 @@ def calibrate(
     total = sum(seconds.values()) / workers
     if total < WORTH_TRYING_SECONDS:
         return _decided(reference, f"the study is short ({total:.0f} s predicted)")
-    trials = _Trials(_heaviest(seconds), load, workers, allowance=ALLOWANCE * total)
+    trials = Trials(_heaviest(seconds), load, workers, allowance=ALLOWANCE * total)
     trials.run(reference, others)
     chosen, reason = choose(reference, trials.predicted, trials.accuracy_drop, margin)
     return _decided(chosen, reason, trials.account())
@@ -132,7 +132,7 @@ def choose(
     return reference, "no candidate was faster at equal accuracy"
 
 
-class _Trials:
+class Trials:
     """Tries candidates on the heaviest cells until the time allowed is used up.
 
     Attributes:

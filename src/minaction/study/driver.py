@@ -114,7 +114,9 @@ def _recorded_execution(directory: Path) -> Choice | None:
 
 def _require_compiler(because: str) -> None:
     if cxx_compiler() is None:
-        raise StudyFileError(f"{because}, but no C++ compiler is found; install g++ or set $CXX")
+        raise StudyFileError(
+            f"{because}, but no C++ compiler is found; install g++ or name yours in CXX"
+        )
 
 
 def _calibrate(

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from minaction.errors import MinActionError, StorageError
-from minaction.study.worker import Setup
+from minaction.study.worker import PROGRAM, Setup
 
 MAX_ATTEMPTS = 3
 LAST_WORDS = 2000  # bytes of a dead worker's log that are looked at
@@ -118,8 +118,12 @@ class LocalExecutor:
                 yield from self._attend(key.data)
 
     def _dispatch(self, waiting: Iterator[Message]) -> bool:
-        """Give every idle worker a task and return whether any is at work."""
-        for number in range(len(self._workers)):
+        """Give every idle worker a task and return whether any is at work.
+
+        Workers are started anew only for tasks that no idle one can take.
+        """
+        slots = sorted(range(len(self._workers)), key=lambda n: self._workers[n] is None)
+        for number in slots:
             worker = self._workers[number]
             if worker is not None and worker.job is not None:
                 continue
@@ -206,7 +210,7 @@ class _Worker:
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(
                 # -P: a user's folder may hold files named like modules
-                [sys.executable, "-P", "-m", "minaction.study.worker", json.dumps(asdict(setup))],
+                [sys.executable, "-P", PROGRAM, json.dumps(asdict(setup))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

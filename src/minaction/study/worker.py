@@ -1,7 +1,8 @@
 """A worker process: reads tasks as JSON lines, answers with JSON lines.
 
-Started by the local executor as `python -P -m minaction.study.worker SETUP`. It ends when its
-standard input does, so it never outlives the driver; that watch begins before torch is imported.
+A program of its own, started by the local executor as `python -P worker.py SETUP`. It ends when
+its standard input does, so it never outlives the driver; that watch begins before torch is
+imported.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TextIO
 
+PROGRAM = str(Path(__file__).resolve())
 CLEANING_SECONDS = 1.0  # how long an orphan keeps trying to remove the shared folder
 
 
@@ -50,6 +53,9 @@ def main() -> None:
     reader = threading.Thread(target=_read, args=(tasks, inbox, setup.shared), daemon=True)
     reader.start()
 
+    package_root = str(Path(__file__).resolve().parents[2])
+    if package_root not in sys.path:  # the driver may have found the package in its own way
+        sys.path.insert(0, package_root)
     from minaction.study.tasks import Tasks  # imports torch, which takes seconds
 
     work = Tasks(setup)

@@ -1,0 +1,56 @@
+"""Seconds from the command to its end: `minaction --help` and `minaction quickstart`.
+
+Run as `python benchmarks/start_up.py --out results/benchmarks/start_up.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from minaction.measure.environment import cpu_count, cpu_name, versions
+
+
+def main():
+    arguments = parse_arguments()
+    script = str(Path(sys.executable).with_name("minaction"))
+    helps = [seconds([script, "--help"]) for _ in range(arguments.repeats)]
+    with tempfile.TemporaryDirectory() as folder:
+        quickstart = seconds([script, "quickstart", "--out", f"{folder}/quickstart"])
+    print(
+        f"minaction --help: median {statistics.median(helps):.3f} s, "
+        f"largest {max(helps):.3f} s (n {len(helps)}); quickstart: {quickstart:.1f} s (n 1)"
+    )
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        content = {
+            "cpu": cpu_name(),
+            "cpus": cpu_count(),
+            "versions": versions(),
+            "help_seconds": [round(s, 4) for s in helps],
+            "quickstart_seconds": round(quickstart, 2),
+        }
+        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def seconds(command):
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--out", type=Path, help="JSON file for the result")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

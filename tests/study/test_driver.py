@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from real_study import PLAIN, study_of
+
+from minaction.data.sources import SOURCES
+from minaction.errors import DataFileError, StudyDirectoryError, StudyFileError
+from minaction.study.design import run_id, runs
+from minaction.study.directory import load_study_directory
+from minaction.study.driver import Outcome, describe_execution, run_study
+from minaction.study.journal import JOURNAL_NAME, latest_records
+
+STUDY = study_of(precision="auto", compile='"auto"', channels_last='"auto"')
+
+
+class Notebook:
+    """A listener that writes everything down."""
+
+    def __init__(self):
+        self.events = []
+
+    def started(self, total, done):
+        self.events.append(("started", total, done))
+
+    def note(self, text):
+        self.events.append(("note", text))
+
+    def finished(self, record):
+        self.events.append(("finished", record.run_id))
+
+
+def run(study, directory, **options):
+    notebook = Notebook()
+    outcome = run_study(study, directory, notebook, **{"workers": 1} | options)
+    return outcome, notebook.events
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A study run once: its directory, the outcome, what the listener heard."""
+    directory = tmp_path_factory.mktemp("driver") / "study"
+    return directory, *run(STUDY, directory, workers=5)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished[0], tmp_path / "copy")
+
+
+def rewrite(directory, change):
+    """Keep the first line of a journal, with changes to its provenance."""
+    journal = directory / JOURNAL_NAME
+    record = json.loads(journal.read_text().split("\n")[0])
+    record["provenance"] |= change
+    journal.write_text(json.dumps(record) + "\n")
+
+
+def test_a_study_is_run_and_the_listener_told(finished):
+    directory, outcome, events = finished
+    ids = {run_id(config) for config in runs(STUDY)}
+    assert outcome == Outcome(total=2, ran=2, failed=0)
+    assert events[0] == ("started", 2, 0)
+    kind, text = events[1]
+    assert kind == "note"
+    assert text.startswith("execution: float32 (the study is short")
+    assert set(events[2:]) == {("finished", run) for run in ids}
+    assert {record.run_id for record in latest_records(directory)} == ids
+    assert load_study_directory(directory) == STUDY
+
+
+def test_every_record_says_under_which_conditions_it_was_made(finished):
+    for record in latest_records(finished[0]):
+        provenance = record.provenance
+        assert provenance["study_sha256"] == STUDY.sha256
+        assert provenance["analysis_sha256"] == STUDY.analysis_sha256
+        assert provenance["execution"] == PLAIN
+        assert "short" in provenance["calibration"]["reason"]
+        assert provenance["threads"] == 1
+        assert provenance["worker"] in (0, 1)  # no more workers than runs
+        assert provenance["data_sha256"]
+
+
+def test_a_finished_study_is_left_as_it_is(finished):
+    directory = finished[0]
+    before = {path: path.read_bytes() for path in directory.iterdir()}
+    assert run(STUDY, directory) == (Outcome(total=2, ran=0, failed=0), [("started", 2, 2)])
+    assert {path: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_a_resume_keeps_the_execution_of_the_first_records(copy):
+    choice = {
+        "execution": PLAIN | {"channels_last": True},
+        "calibration": {"reason": "chosen on another day"},
+    }
+    rewrite(copy, choice)
+    outcome, events = run(STUDY, copy)
+    assert outcome == Outcome(total=2, ran=1, failed=0)
+    assert [kind for kind, *_ in events] == ["started", "finished"]
+    for record in latest_records(copy):
+        assert {key: record.provenance[key] for key in choice} == choice
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_compilation_without_a_compiler_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(StudyFileError, match=r"compile is true, but no C\+\+ compiler .*; inst"):
+        run(study_of(compile="true"), tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_a_compiled_study_is_not_resumed_without_a_compiler(copy):
+    rewrite(copy, {"execution": PLAIN | {"compile": True}})
+    with pytest.raises(StudyFileError, match="its runs so far were compiled, but no C"):
+        run(STUDY, copy)
+    assert len(latest_records(copy)) == 1
+
+
+def test_damaged_data_stop_a_study_before_anything_is_written(tmp_path):
+    folder = tmp_path / "data" / "mnist"
+    folder.mkdir(parents=True)
+    for file in SOURCES["mnist"].files:
+        (folder / file.name).write_bytes(b"garbage")
+    study = STUDY.model_copy(
+        update={"factors": STUDY.factors.model_copy(update={"dataset": ("digits", "mnist")})}
+    )
+    with pytest.raises(DataFileError, match="mnist"):
+        run(study, tmp_path / "study", data_dir=str(tmp_path / "data"))
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_directory_of_another_study_is_refused(copy):
+    before = (copy / JOURNAL_NAME).read_bytes()
+    with pytest.raises(StudyDirectoryError, match="holds another study"):
+        run(study_of(seeds=2), copy)
+    assert (copy / JOURNAL_NAME).read_bytes() == before
+
+
+def test_an_execution_in_words():
+    everything = {"precision": "bfloat16", "compile": True, "channels_last": True}
+    assert describe_execution(everything) == "bfloat16, compiled, channels-last"
+    assert describe_execution(PLAIN) == "float32"

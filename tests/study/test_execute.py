@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from real_study import running_workers, study_of, task_of, wait_until, workers_of
+
+from minaction.errors import MinActionError, StorageError
+from minaction.study.design import runs
+from minaction.study.execute import MAX_ATTEMPTS, LocalExecutor, interrupts_held_back
+
+CONFIG = runs(study_of())[0]
+LONG = {**CONFIG, "epochs": 1000}
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """A folder for temporary files that only this module uses."""
+    folder = tmp_path_factory.mktemp("scratch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def executor(scratch, tmp_path_factory):
+    """Two workers, started in a folder whose files are named like modules they import."""
+    trap = tmp_path_factory.mktemp("trap")
+    for name in ("torch", "queue", "json", "minaction"):
+        (trap / f"{name}.py").write_text("raise ImportError('imported from the current folder')")
+    with contextlib.ExitStack() as running:
+        with contextlib.chdir(trap):
+            executor = running.enter_context(LocalExecutor(2, None))
+        list(executor.map([task_of(CONFIG)]))
+        yield executor
+
+
+def one(executor, task):
+    (answer,) = executor.map([task])
+    return answer.content
+
+
+def test_a_worker_answers_with_a_record(executor):
+    record = one(executor, task_of(CONFIG))["record"]
+    assert record["status"] == "ok"
+    assert record["provenance"]["threads"] == 1
+    assert record["provenance"]["worker"] in (0, 1)
+
+
+def test_every_task_is_answered_once_and_tasks_are_drawn_as_they_are_needed(executor):
+    drawn = []
+
+    def tasks():
+        for seed in range(12):
+            drawn.append(seed)
+            yield task_of({**CONFIG, "seed": seed})
+
+    seeds = []
+    for answer in executor.map(tasks()):
+        seeds.append(answer.content["record"]["config"]["seed"])
+        assert len(drawn) <= len(seeds) + 2
+    assert sorted(seeds) == list(range(12))
+
+
+def test_no_tasks_no_answers(executor):
+    assert list(executor.map([])) == []
+
+
+def test_tasks_and_answers_larger_than_any_pipe_arrive_whole(executor):
+    sizes = {seed: 100_000 * (seed + 1) for seed in range(4)}
+    tasks = [task_of({**CONFIG, "seed": s, "note": "é" * size}) for s, size in sizes.items()]
+    answers = [answer.content["record"]["config"] for answer in executor.map(tasks)]
+    assert {config["seed"]: len(config["note"]) for config in answers} == sizes
+
+
+@pytest.mark.parametrize(
+    ("task", "error"),
+    [
+        (task_of({**CONFIG, "dataset": "digit"}), "unknown data set 'digit'; did you mean"),
+        (task_of({**CONFIG, "parameters": 10}), "cannot meet the budget of 10 parameters"),
+        (task_of({"dataset": "digits"}), r"KeyError: 'parameters' \(run.py, line \d+\)$"),
+        ({"task": "run"}, "KeyError: 'config'"),
+        (task_of({**CONFIG, "dataset": "x" * 10**6}), "unknown data set 'xxx"),
+    ],
+)
+def test_a_run_that_raises_is_an_answer_of_one_short_line(executor, task, error):
+    content = one(executor, task)
+    assert re.search(error, content["error"])
+    assert "\n" not in content["error"]
+    assert len(content["error"]) < 1200
+
+
+def test_weights_that_cannot_be_written_stop_the_work(executor, tmp_path):
+    (tmp_path / "models").write_text("a file")
+    with pytest.raises(StorageError, match=r"1\.safetensors: .* same command"):
+        one(executor, task_of(CONFIG, weights=str(tmp_path / "models" / "1.safetensors")))
+
+
+def test_an_idle_worker_that_dies_is_replaced_when_it_is_needed(executor, scratch):
+    for process in workers_of(scratch):
+        process.kill()
+        process.wait(10)
+    assert one(executor, task_of(CONFIG))["record"]["status"] == "ok"
+    assert len(workers_of(scratch)) == 1  # one task, one worker
+
+
+def test_leaving_ends_the_workers_and_removes_what_they_shared(scratch):
+    before = set(scratch.iterdir())
+    others = {process.pid for process in workers_of(scratch)}
+    with LocalExecutor(2, None):
+        assert len(workers_of(scratch)) == len(others) + 2
+        (shared,) = set(scratch.iterdir()) - before
+        assert shared.stat().st_mode & 0o077 == 0
+    assert {process.pid for process in workers_of(scratch)} == others
+    assert set(scratch.iterdir()) == before
+
+
+def test_a_clean_up_is_not_cut_short_by_ctrl_c():
+    reached = []
+
+    def clean_up():
+        with interrupts_held_back():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the end")
+
+    with pytest.raises(KeyboardInterrupt):
+        clean_up()
+    assert reached == ["the end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_leaves_nothing(scratch):
+    before = set(scratch.iterdir())
+    others = {process.pid for process in workers_of(scratch)}
+    interrupt = threading.Timer(1.0, signal.raise_signal, [signal.SIGINT])
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt), LocalExecutor(1, None) as executor:
+        list(executor.map([task_of(LONG)]))
+    assert {process.pid for process in workers_of(scratch)} == others
+    assert set(scratch.iterdir()) == before
+
+
+class Killer(threading.Thread):
+    """Kills every worker that has begun a run, so many times."""
+
+    def __init__(self, folder, times):
+        super().__init__(daemon=True)
+        self.folder, self.times, self.killed = folder, times, 0
+        self.start()
+
+    def run(self):
+        until = time.monotonic() + 200
+        while self.killed < self.times and time.monotonic() < until:
+            for process in running_workers(self.folder):
+                process.kill()
+                process.wait(10)
+                self.killed += 1
+            time.sleep(0.05)
+
+
+def test_a_task_that_kills_every_worker_is_given_up_and_the_others_are_done(executor, scratch):
+    killer = Killer(scratch, MAX_ATTEMPTS)
+    (given_up,) = executor.map([task_of(LONG)])
+    killer.join(10)
+    assert killer.killed == MAX_ATTEMPTS
+    assert given_up.content["error"] == (
+        "the worker was killed by SIGKILL; if memory ran out, use fewer workers; "
+        "this happened 3 times"
+    )
+    assert one(executor, task_of(CONFIG))["record"]["status"] == "ok"
+
+
+def test_workers_that_cannot_start_are_an_error_and_not_started_for_ever(tmp_path, monkeypatch):
+    starts = tmp_path / "starts"
+    module = tmp_path / "modules" / "torch.py"
+    module.parent.mkdir()
+    module.write_text(
+        f"open({str(starts)!r}, 'a').write('x')\nprint('on the way')\n"
+        "raise ImportError('libtorch is broken')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(module.parent))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (
+        pytest.raises(MinActionError, match="cannot be started: ended with code 1: ImportError"),
+        LocalExecutor(2, None) as executor,
+    ):
+        list(executor.map([task_of(CONFIG), task_of(LONG), task_of(LONG)]))
+    assert MAX_ATTEMPTS <= len(starts.read_text()) <= MAX_ATTEMPTS + 1
+    assert not list(tmp_path.glob("minaction-*"))
+
+
+def test_no_room_for_temporary_files_is_a_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with (
+        pytest.raises(StorageError, match=r"missing: cannot be set up .*TMPDIR"),
+        LocalExecutor(1, None),
+    ):
+        pytest.fail("entered")
+
+
+def test_the_driver_s_side_imports_no_torch():
+    code = "import sys, minaction.study.driver; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+ORPHANING = """
+import sys
+sys.path[:0] = [sys.argv[1]]
+from real_study import study_of, task_of
+from minaction.study.design import runs
+from minaction.study.execute import LocalExecutor
+with LocalExecutor(1, None) as executor:
+    list(executor.map([task_of({**runs(study_of())[0], "epochs": 100_000})]))
+"""
+
+
+def test_an_orphan_leaves_at_once_in_the_middle_of_a_run(tmp_path):
+    driver = subprocess.Popen(
+        [sys.executable, "-c", ORPHANING, str(Path(__file__).parent)],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    try:
+        (worker,) = wait_until(lambda: running_workers(tmp_path))
+        driver.kill()
+        killed = time.monotonic()
+        worker.wait(20)
+        assert time.monotonic() - killed < 3
+        assert wait_until(lambda: not list(tmp_path.iterdir()), 3)
+    finally:
+        driver.kill()
+        driver.wait()

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from real_study import study_of
+
+from minaction.errors import StudyDirectoryError
+from minaction.study.design import run_id, runs
+from minaction.study.directory import open_study_directory
+from minaction.study.journal import Journal, Record, RunStatus
+from minaction.study.status import study_status
+
+STUDY = study_of(seeds=3)  # 6 runs
+
+
+def record(config, status=RunStatus.OK, error=None):
+    return Record(run_id=run_id(config), status=status, config={**config}, error=error)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    open_study_directory(tmp_path / "study", STUDY)
+    return tmp_path / "study"
+
+
+def test_before_the_first_run(directory):
+    status = study_status(directory)
+    assert (status.name, status.total, status.done) == ("digits", 6, 0)
+    assert status.by_status == status.errors == {}
+
+
+def test_every_status_is_counted_and_failed_runs_are_not_done(directory):
+    first, second, third, fourth, fifth, _ = runs(STUDY)
+    with Journal(directory) as journal:
+        journal.append(record(first))
+        journal.append(record(second, RunStatus.DIVERGED))
+        journal.append(record(third, RunStatus.COLLAPSED))
+        journal.append(record(fourth, RunStatus.FAILED, "no luck"))
+        journal.append(record(fifth, RunStatus.FAILED, "no luck"))
+    status = study_status(directory)
+    assert status.done == 3
+    assert status.by_status == {"ok": 1, "diverged": 1, "collapsed": 1, "failed": 2}
+    assert status.errors == {"no luck": 2}
+    assert status.to_dict() == {
+        "name": "digits",
+        "total": 6,
+        "done": 3,
+        "by_status": status.by_status,
+        "errors": status.errors,
+    }
+
+
+def test_a_failed_run_that_succeeded_later_is_done(directory):
+    config = runs(STUDY)[0]
+    with Journal(directory) as journal:
+        journal.append(record(config, RunStatus.FAILED, "no luck"))
+        journal.append(record(config))
+    status = study_status(directory)
+    assert (status.done, status.by_status, status.errors) == (1, {"ok": 1}, {})
+
+
+def test_a_directory_without_a_study_is_refused(tmp_path):
+    with pytest.raises(StudyDirectoryError, match=r"no study\.toml in it"):
+        study_status(tmp_path)
