@@ -73,10 +73,9 @@ def kill_at_random_moments(launch, study, out, undisturbed, kills):
     """Kill the driver of a study again and again; return the numbers of records found."""
     _, start, work = undisturbed
     moments, found = random.Random(kills), []
+    latest = work / (2 * kills)  # a machine twice as fast as then must not finish before a kill
     for _ in range(kills):
-        kill_at(
-            launch(study, out), moments.uniform(0, 1.5 * start), moments.uniform(0, work / kills)
-        )
+        kill_at(launch(study, out), moments.uniform(0, 1.5 * start), moments.uniform(0, latest))
         if (out / JOURNAL_NAME).exists():
             assert torn_lines(out) <= 1
             found.append(len(list(read_records(out))))

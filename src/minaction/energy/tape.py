@@ -268,21 +268,21 @@ def refuse_in_compiled(model: nn.Module, layers: Layers | None) -> None:
     """Raise TapeError for what cannot be observed from inside a compiled function."""
     if layers is not None:
         raise TapeError("layers cannot be named inside torch.compile; leave `layers` out")
-    path = _own_pointwise(model)
-    if path is not None:
-        raise TapeError(
-            f"module {path!r} is observed as a whole, which torch.compile does not allow; "
-            "observe outside the compiled function"
-        )
-
-
-@torch.compiler.assume_constant_result  # or every call would check every module's type again
-def _own_pointwise(model: nn.Module) -> str | None:
-    return next((p for p, module in model.named_modules() if _is_own_pointwise(module)), None)
+    for path, module in model.named_modules():
+        if _is_own_pointwise(module):
+            raise TapeError(
+                f"module {path!r} is observed as a whole, which torch.compile does not allow; "
+                "observe outside the compiled function"
+            )
 
 
 def _is_own_pointwise(module: nn.Module) -> bool:
-    return not type(module).__module__.startswith("torch.nn.") and is_pointwise(module)
+    return not _is_of_torch(type(module)) and is_pointwise(module)
+
+
+@torch.compiler.assume_constant_result  # or every compiled call would look it up again
+def _is_of_torch(kind: type[nn.Module]) -> bool:
+    return kind.__module__.startswith("torch.nn.")
 
 
 def is_compiled(model: nn.Module) -> bool:
