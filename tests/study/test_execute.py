@@ -108,7 +108,7 @@ def test_weights_that_cannot_be_written_stop_the_work(executor, tmp_path):
 def test_an_idle_worker_that_dies_is_replaced_when_it_is_needed(executor, scratch):
     for process in workers_of(scratch):
         process.kill()
-        process.wait(10)
+    assert wait_until(lambda: not workers_of(scratch))
     assert one(executor, task_of(CONFIG))["record"]["status"] == "ok"
     assert len(workers_of(scratch)) == 1  # one task, one worker
 
@@ -162,8 +162,8 @@ class Killer(threading.Thread):
         while self.killed < self.times and time.monotonic() < until:
             for process in running_workers(self.folder):
                 process.kill()
-                process.wait(10)
                 self.killed += 1
+                wait_until(lambda gone=process: gone not in running_workers(self.folder))
             time.sleep(0.05)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 PROGRAM = str(Path(__file__).resolve())
-CLEANING_SECONDS = 1.0  # how long an orphan keeps trying to remove the shared folder
+CLEANINGS = 50  # attempts of an orphan to remove the shared folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +86,11 @@ def _read(tasks: TextIO, inbox: queue.SimpleQueue[str], shared: str) -> None:
     """Pass tasks on; when they end, leave at once, even in the middle of a run."""
     for line in tasks:
         inbox.put(line)
-    until = time.monotonic() + CLEANING_SECONDS
-    while os.path.lexists(shared) and time.monotonic() < until:  # other workers may still write
+    for _ in range(CLEANINGS):
         shutil.rmtree(shared, ignore_errors=True)
-        time.sleep(0.01)
+        if not os.path.lexists(shared):
+            break
+        time.sleep(0.01)  # other workers may still write
     os._exit(0)
 
 
