@@ -74,7 +74,7 @@ def sweep_row(row: dict[str, Any]) -> str:
     remarks += [f"{n} {status}" for status, n in bad.items()]
     cells = [
         f"{row['lam']:g}",
-        f"{row['energy']['estimate']:,.4g}",
+        number(row["energy"]["estimate"]),
         bracketed(row["energy_percent"], ".3g"),
         bracketed(row["fold_reduction"], ",.4g"),
         f"{100 * row['test_accuracy']['estimate']:.2f}",
@@ -82,6 +82,11 @@ def sweep_row(row: dict[str, Any]) -> str:
         ", ".join(remarks),
     ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def number(value: float) -> str:
+    """Return a number with four digits, large ones with separators instead of exponents."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def bracketed(interval: dict[str, Any], digits: str) -> str:
@@ -97,8 +102,10 @@ def bracketed(interval: dict[str, Any], digits: str) -> str:
 
 def speed_section() -> str:
     """Return what the benchmarks measured."""
-    folder = RESULTS / "benchmarks"
-    lightning = json.loads((folder / "against_lightning.json").read_text(encoding="utf-8"))
+    path = RESULTS / "benchmarks" / "against_lightning.json"
+    if not path.exists():
+        return "Not measured yet; `make bench` runs the comparison with a Lightning script.\n"
+    lightning = json.loads(path.read_text(encoding="utf-8"))
     rows = "".join(
         f"| {r['dataset']} {r['model']}, {r['runs']} runs x {r['epochs']} epochs "
         f"| {r['minaction_runs_per_hour']:,.0f} | {r['lightning_runs_per_hour']:,.0f} "
