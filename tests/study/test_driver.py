@@ -63,10 +63,10 @@ def test_a_study_is_run_and_the_listener_told(finished):
     ids = {run_id(config) for config in runs(STUDY)}
     assert outcome == Outcome(total=2, ran=2, failed=0)
     assert events[0] == ("started", 2, 0)
-    kind, text = events[1]
-    assert kind == "note"
-    assert text.startswith("execution: float32 (the study is short")
-    assert set(events[2:]) == {("finished", run) for run in ids}
+    assert [kind for kind, *_ in events[1:3]] == ["note", "note"]
+    assert "trying which precision" in events[1][1]
+    assert events[2][1].startswith("execution: float32 (the study is short")
+    assert set(events[3:]) == {("finished", run) for run in ids}
     assert {record.run_id for record in latest_records(directory)} == ids
     assert load_study_directory(directory) == STUDY
 

@@ -126,10 +126,13 @@ def _calibrate(
     workers: int,
     listener: Listener,
 ) -> Choice:
+    requested = study.execution.model_dump()
+    if "auto" in requested.values():
+        listener.note("trying which precision, compilation and memory layout are fastest here")
     task = {
         "task": "calibrate",
         "cells": [asdict(cell) for cell in cells_of(pending)],
-        "requested": study.execution.model_dump(),
+        "requested": requested,
         "workers": workers,
         "margin": study.analysis.margin,
     }
