@@ -195,13 +195,13 @@ def test_workers_that_cannot_start_are_an_error_and_not_started_for_ever(tmp_pat
     ):
         list(executor.map([task_of(CONFIG), task_of(LONG), task_of(LONG)]))
     assert MAX_ATTEMPTS <= len(starts.read_text()) <= MAX_ATTEMPTS + 1
-    assert not list(tmp_path.glob("minaction-*"))
+    assert not list(tmp_path.glob("minaction-shared-*"))
 
 
 def test_no_room_for_temporary_files_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with (
-        pytest.raises(StorageError, match=r"missing: cannot be set up .*TMPDIR"),
+        pytest.raises(StorageError, match=r"missing: no temporary folder .*TMPDIR"),
         LocalExecutor(1, None),
     ):
         pytest.fail("entered")

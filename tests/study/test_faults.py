@@ -109,7 +109,6 @@ def test_kill_9_of_the_driver_at_25_random_moments_loses_nothing(launch, tmp_pat
 def check_that_kills_lose_nothing(study, undisturbed, launch, out, kills):
     found = kill_at_random_moments(launch, study, out, undisturbed, kills)
     assert found == sorted(found)
-    assert found[-1] < study.run_count
     assert launch(study, out).wait()[0] == 0
     assert_complete(out, study)
     assert comparable_records(out) == comparable_records(undisturbed[0])

@@ -34,8 +34,9 @@ class Tape:
 
     Compiled models run uncompiled inside the block, so that their layers can be named. Inside a
     compiled function layers are named by function and order (`relu`, `relu#2`), and `layers`
-    cannot be used. Not seen: nonlinearities written as arithmetic, such as `x.clamp(min=0)` (give
-    them a module and name it in `layers`), and what activation checkpointing recomputes.
+    cannot be used. Not seen: nonlinearities written as arithmetic, such as `x.clamp(min=0)`; give
+    them a module and name it in `layers`. Do not combine with activation checkpointing
+    (`torch.utils.checkpoint`): it runs layers again outside the tape.
 
     Args:
         model: Any module. It is not changed, and all hooks are gone when the block ends.

@@ -10,11 +10,9 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +22,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from minaction.errors import MinActionError, StorageError
+from minaction.study.scratch import scratch_folder
 from minaction.study.worker import PROGRAM, Setup
 
 MAX_ATTEMPTS = 3
@@ -69,22 +68,18 @@ class LocalExecutor:
     ) -> None:
         self._data_dir = data_dir
         self._note = note or (lambda text: None)
-        self._shared: Path | None = None
         self._workers: list[_Worker | None] = [None] * workers
         self._again: deque[_Job] = deque()
         self._failed_starts = 0
 
     def __enter__(self) -> Self:
-        self._selector = selectors.DefaultSelector()
         with contextlib.ExitStack() as entering:
-            entering.push(self.__exit__)
-            try:
-                self._shared = Path(tempfile.mkdtemp(prefix="minaction-"))
-            except OSError as error:
-                raise _no_room(tempfile.gettempdir(), error) from error
+            self._shared = entering.enter_context(scratch_folder())
+            self._selector = entering.enter_context(selectors.DefaultSelector())
+            entering.callback(self._end_workers)
             for number in range(len(self._workers)):
                 self._start(number)
-            entering.pop_all()
+            self._entered = entering.pop_all()
         return self
 
     def __exit__(
@@ -94,13 +89,7 @@ class LocalExecutor:
         traceback: TracebackType | None,
     ) -> None:
         with interrupts_held_back():
-            for worker in self._workers:
-                if worker is not None:
-                    worker.kill()
-            self._workers = [None] * len(self._workers)
-            self._selector.close()
-            if self._shared is not None:
-                shutil.rmtree(self._shared, ignore_errors=True)
+            self._entered.close()
 
     def map(self, tasks: Iterable[Message]) -> Iterator[Answer]:
         """Do the tasks and yield the answers as they come; tasks are drawn as they are needed.
@@ -174,15 +163,23 @@ class LocalExecutor:
             yield Answer(task=job.task, content={"error": error})
 
     def _start(self, number: int) -> _Worker:
-        assert self._shared is not None
         setup = Setup(data_dir=self._data_dir, shared=str(self._shared))
         try:
             worker = _Worker(setup, self._shared / f"worker-{number}.log")
         except OSError as error:
-            raise _no_room("a worker", error) from error
+            raise StorageError(
+                f"a worker cannot be started ({error.strerror or error}); free memory and "
+                "temporary space (TMPDIR), then run the same command again"
+            ) from error
         self._workers[number] = worker
         self._selector.register(worker.answers, selectors.EVENT_READ, number)
         return worker
+
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            if worker is not None:
+                worker.kill()
+        self._workers = [None] * len(self._workers)
 
 
 @dataclass(kw_only=True)
@@ -296,13 +293,6 @@ def _answered(task: Message, content: Message, worker: int) -> Answer:
     if "record" in content:
         content["record"]["provenance"]["worker"] = worker
     return Answer(task=task, content=content)
-
-
-def _no_room(what: str, error: OSError) -> StorageError:
-    return StorageError(
-        f"{what}: cannot be set up ({error.strerror or error}); free memory and temporary space "
-        "(TMPDIR), then run the same command again"
-    )
 
 
 def _signal_name(number: int) -> str:
