@@ -54,7 +54,8 @@ def _losses(
     objective: EnergyObjective, model: nn.Module, x: Tensor, y: Tensor, lam: float | Tensor
 ) -> Losses:
     terms = objective.evaluate(model, x, y, lam)
-    return terms.task, terms.energy, terms.total
+    # detached, so that a compiled step computes no gradients for what is only logged
+    return terms.task.detach(), terms.energy.detach(), terms.total
 
 
 def _bfloat16_losses(
