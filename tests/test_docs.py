@@ -15,6 +15,7 @@ from minaction.study.study_file import load_study, parse_study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES.append(ROOT / "results" / "README.md")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
