@@ -43,6 +43,7 @@ BATCH, SAMPLES, LAM = 128, 4096, 1e-5
 EXECUTIONS = {
     "float32": Execution(),
     "float32 compiled": Execution(compile=True),
+    "bfloat16": Execution(precision="bfloat16", channels_last=True),
     "bfloat16 compiled": Execution(precision="bfloat16", compile=True, channels_last=True),
 }
 TIME_BAR = {"mlp": 0.05, "cnn": 0.10}

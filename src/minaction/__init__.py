@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         SynapticEnergy,
         UnitEnergy,
     )
+    from minaction.energy.gauge import GaugeReport, gauge_fix
     from minaction.energy.tape import Tape
     from minaction.energy.trajectory import Trajectory
     from minaction.errors import MinActionError
@@ -37,6 +38,7 @@ _HOME = {
     "EnergyObjective": "minaction.objective.objective",
     "Fixed": "minaction.objective.lam",
     "FreeEnergy": "minaction.energy.functionals",
+    "GaugeReport": "minaction.energy.gauge",
     "KineticEnergy": "minaction.energy.functionals",
     "L1Energy": "minaction.energy.functionals",
     "MinActionError": "minaction.errors",
@@ -49,6 +51,7 @@ _HOME = {
     "Trajectory": "minaction.energy.trajectory",
     "UnitEnergy": "minaction.energy.functionals",
     "build_model": "minaction.models.build",
+    "gauge_fix": "minaction.energy.gauge",
     "load_dataset": "minaction.data.load",
 }
 
@@ -61,6 +64,7 @@ __all__ = [
     "EnergyObjective",
     "Fixed",
     "FreeEnergy",
+    "GaugeReport",
     "KineticEnergy",
     "L1Energy",
     "MinActionError",
@@ -73,6 +77,7 @@ __all__ = [
     "Trajectory",
     "UnitEnergy",
     "build_model",
+    "gauge_fix",
     "load_dataset",
 ]
 

@@ -41,6 +41,14 @@ class TapeError(InputError):
     """A model or layer selection the tape cannot observe."""
 
 
+class GaugeError(InputError):
+    """A model that cannot be brought to its canonical gauge."""
+
+
+class CompactionError(InputError):
+    """A model or calibration set from which no smaller network can be made."""
+
+
 class ModelError(InputError):
     """A model that cannot be built as asked."""
 

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from minaction.energy.compiling import constant_when_compiled
+
 _POINTWISE = (
     "celu",
     "elu",
@@ -88,7 +90,7 @@ def _by_function() -> dict[Callable[..., Any], str]:
 _NAMES = _by_function()
 
 
-@torch.compiler.assume_constant_result  # or every call would look through the table again
+@constant_when_compiled  # or every call would look through the table again
 def name_of(function: Callable[..., Any]) -> str | None:
     """Return the name of a function the tape looks at, None for any other."""
     return _NAMES.get(function)

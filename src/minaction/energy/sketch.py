@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minaction.energy.compiling import constant_when_compiled
+
 
 def sketch(value: Tensor, size: int, seed: int) -> Tensor:
     """Return `value @ S.T` with `S S^T = I`, S of shape `[size, n]`, fixed by `seed`.
@@ -32,7 +34,7 @@ def sketch(value: Tensor, size: int, seed: int) -> Tensor:
     return (padded * weights.to(value)).unflatten(1, (size, width)).sum(2)
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _deal(n: int, size: int, seed: int) -> tuple[Tensor, Tensor, int]:
     """Units in bucket order (index n is padding), their weights, and the bucket width."""
     order, weights, width = _drawn_deal(n, size, seed)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from minaction.energy.compiling import constant_when_compiled
 from minaction.energy.recorder import Recorder, Reduce
 from minaction.energy.trajectory import Trajectory
 from minaction.errors import TapeError, suggest
@@ -281,7 +282,7 @@ def _is_own_pointwise(module: nn.Module) -> bool:
     return not _is_of_torch(type(module)) and is_pointwise(module)
 
 
-@torch.compiler.assume_constant_result  # or every compiled call would look it up again
+@constant_when_compiled  # or every compiled call would look it up again
 def _is_of_torch(kind: type[nn.Module]) -> bool:
     return kind.__module__.startswith("torch.nn.")
 

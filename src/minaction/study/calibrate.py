@@ -157,12 +157,14 @@ class Trials:
             others = [c for c in others if c.channels_last == reference.channels_last]
         for candidate in (c for c in others if not c.compile):
             self._try(candidate, expected=0.0)
-        # compiling takes long, and what is fast without it tends to be fast with it
+        # compiling takes long, and must leave time to check the best that does without it
+        kept = self._check_seconds(min(self.predicted, key=lambda c: self.predicted[c]))
+        # what is fast without it tends to be fast with it
         compiled = sorted((c for c in others if c.compile), key=self._uncompiled_seconds)
         expected = COMPILE_SECONDS * len(self._cells)
         for candidate in compiled:
             started = time.perf_counter()
-            if self._try(candidate, expected + self._check_seconds(candidate)):
+            if self._try(candidate, expected + self._check_seconds(candidate) + kept):
                 expected = time.perf_counter() - started
 
     def accuracy_drop(self, candidate: Execution) -> float:

@@ -25,7 +25,12 @@ from minaction.models.sizing import count_parameters
 from minaction.objective.objective import EnergyObjective
 from minaction.study.design import RunConfig, run_id
 from minaction.study.journal import Record, RunStatus, sync_directory
-from minaction.train.evaluate import Evaluation, evaluate, measure_energies
+from minaction.train.evaluate import (
+    Evaluation,
+    evaluate,
+    measure_energies,
+    measure_gauge_fixed,
+)
 from minaction.train.execution import Execution
 from minaction.train.loop import TrainConfig, Training, train
 
@@ -73,7 +78,11 @@ def run_one(config: RunConfig, dataset: Dataset, execution: Execution) -> Finish
         metrics |= {f"energy_{name}": value for name, value in measured.energies.items()}
         metrics["zero_fraction"] = measured.zero_fraction
         metrics["silent_fraction"] = measured.silent_fraction
-        layers = measured.layers
+        gauge = measure_gauge_fixed(model, dataset.test)
+        metrics["energy_gauge_fixed"] = gauge.energy
+        metrics["energy_gauge_fixed_reason"] = gauge.reason
+        metrics["gauge_output_difference"] = gauge.output_difference
+        layers = {name: row | gauge.layers.get(name, {}) for name, row in measured.layers.items()}
     record = Record(
         run_id=run_id(config),
         status=status,

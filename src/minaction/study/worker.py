@@ -40,7 +40,14 @@ class Setup:
     def environment(self) -> dict[str, str]:
         """Return the environment variables that must be set before torch is imported."""
         threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        return dict.fromkeys(threads, str(self.threads)) | {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        return {
+            **dict.fromkeys(threads, str(self.threads)),
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+            # activations come and go with every step; given back to the system each time, their
+            # page faults cost more than what computes them
+            "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+            "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+        }
 
 
 def main() -> None:

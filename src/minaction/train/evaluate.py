@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from minaction.data.dataset import Split
-from minaction.energy.functionals import Energy
+from minaction.energy.functionals import ActivationEnergy, Energy
+from minaction.energy.gauge import gauge_fix
 from minaction.energy.tape import Tape
 from minaction.energy.trajectory import Activation
+from minaction.errors import GaugeError
 from minaction.objective.objective import TaskLoss
 
+GAUGE_SAMPLES = 64  # on which it is checked that gauge fixing keeps the function
 BATCH = 1000  # samples per evaluation batch; part of the definition of energies that don't add up
 
 
@@ -47,6 +50,24 @@ class EnergyMeasurement:
     zero_fraction: float
     silent_fraction: float
     layers: dict[str, dict[str, float | int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaugeFixedMeasurement:
+    """Activation energy on a split with mere rescaling taken out.
+
+    Attributes:
+        energy: Mean energy per sample in the canonical gauge; None unless it covers every layer.
+        reason: Why there is none.
+        layers: Per layer: energy_gauge_fixed, and gauge_reason where that is None.
+        output_difference: Largest difference to the network as given, relative to its largest
+            output; None where no network in the canonical gauge could be had.
+    """
+
+    energy: float | None
+    reason: str | None
+    layers: dict[str, dict[str, float | str | None]]
+    output_difference: float | None
 
 
 @torch.no_grad()
@@ -105,6 +126,33 @@ def measure_energies(
             | (layers[layer].summary() if layer in layers else {})
             for layer, row in shares.items()
         },
+    )
+
+
+def measure_gauge_fixed(model: nn.Module, split: Split) -> GaugeFixedMeasurement:
+    """Return the activation energy of `model` on `split` in the canonical gauge.
+
+    See `minaction.energy.gauge`. Leaves the model in evaluation mode.
+    """
+    model.eval()
+    try:
+        report = gauge_fix(model, split.x[:GAUGE_SAMPLES])
+    except GaugeError as error:
+        reason = str(error)
+        return GaugeFixedMeasurement(energy=None, reason=reason, layers={}, output_difference=None)
+    measured = measure_energies(report.model, split, {"gauge_fixed": ActivationEnergy()})
+    layers: dict[str, dict[str, float | str | None]] = {
+        name: {"energy_gauge_fixed": None, "gauge_reason": report.not_covered[name]}
+        if name in report.not_covered
+        else {"energy_gauge_fixed": layer["energy_gauge_fixed"]}
+        for name, layer in measured.layers.items()
+    }
+    left_out = [f"{name}: {reason}" for name, reason in report.not_covered.items()]
+    return GaugeFixedMeasurement(
+        energy=None if left_out else measured.energies["gauge_fixed"],
+        reason="; ".join(left_out) or None,
+        layers=layers,
+        output_difference=report.max_output_difference,
     )
 
 
