@@ -27,7 +27,7 @@ from minaction.train.loop import TrainConfig, build_optimizer, training_steps
 
 WORTH_TRYING_SECONDS = 120.0  # below this a study is over before a compiler has paid off
 ALLOWANCE = 0.1  # share of the predicted time that trying candidates may take
-REFERENCE_SECONDS = 5.0  # for timing the reference; cells left over then are not considered
+REFERENCE_SECONDS = 10.0  # for timing the reference; then one cell of each model must do
 COMPILE_SECONDS = 15.0  # what compiling for one cell is expected to take before it was tried
 COVERED = 0.8  # share of the predicted time whose cells are timed
 GRAPHS_PER_CELL = 2  # lambda 0 and lambda > 0 compile separately
@@ -232,16 +232,22 @@ class _Timing:
 
 
 def _time_reference(cells: Sequence[Cell], reference: Execution, load: Load) -> dict[Cell, float]:
-    """Return the seconds each cell will take; cells that cannot run at all are left out."""
+    """Return the seconds each cell will take; cells that cannot run at all are left out.
+
+    Cells there is no time for are taken to be as fast as the others of their model.
+    """
     seconds: dict[Cell, float] = {}
-    until = time.perf_counter() + REFERENCE_SECONDS
+    steps: dict[str, float] = {}
+    spent = 0.0
     for cell in cells:
+        started = time.perf_counter()
         try:
-            seconds[cell] = _time(cell, reference, load).step * _steps(cell, load)
+            if spent < REFERENCE_SECONDS or cell.model not in steps:
+                steps[cell.model] = _time(cell, reference, load).step
+                spent += time.perf_counter() - started
+            seconds[cell] = steps[cell.model] * _steps(cell, load)
         except MinActionError:  # its runs will fail and say why
             continue
-        if time.perf_counter() > until:
-            break
     return seconds
 
 
