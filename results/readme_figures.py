@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from budget_against_grid import tables
+
+from minaction.report import formatting as write
+from minaction.report.comparison import REFERENCE
 from minaction.report.tables import compute_findings
 from minaction.study.directory import load_study_directory
 from minaction.study.journal import latest_records
@@ -22,8 +26,9 @@ def main() -> None:
     """Rewrite the marked sections, or exit 1 where they are out of date."""
     text = README.read_text(encoding="utf-8")
     current = text
-    for name, section in (("sweep", sweep_section()), ("speed", speed_section())):
-        current = replaced(current, name, section)
+    sections = {"sweep": sweep_section, "budget": budget_section, "speed": speed_section}
+    for name, section in sections.items():
+        current = replaced(current, name, section())
     if "--check" in sys.argv[1:]:
         if current != text:
             sys.exit("README.md: its figures differ; run `python results/readme_figures.py`")
@@ -48,10 +53,12 @@ def sweep_section() -> str:
     headlines = "".join(f"- {line}\n" for line in findings["headlines"])
     return (
         f"{findings['counts']['done']} runs, {study.seeds} seeds per row, "
-        f"{study.levels['epochs'][0]} epochs, 100,000 parameters, activation energy. Energy is "
-        "raw: rescaling a network's weights alone can lower it without changing its function. "
-        "Brackets are 95 % t intervals over seeds, paired with lambda = 0; *selected* is what the "
-        "rule in the study file chose on the validation split. The whole report is "
+        f"{study.levels['epochs'][0]} epochs, 100,000 parameters, activation energy. Raw energy "
+        "also falls by mere rescaling of a network's weights, which does not change its function; "
+        "gauge-fixed energy is what is left when that is taken out, and *rescaling* is its share "
+        "of the fall on a log scale. Brackets are 95 % intervals over seeds, paired with "
+        "lambda = 0; *selected* is what the rule in the study file chose on the validation split. "
+        "The whole report is "
         "[results/lambda_sweep/report.html](results/lambda_sweep/report.html).\n\n"
         f"{headlines}\n{tables}\n"
     )
@@ -61,8 +68,9 @@ def sweep_table(table: dict[str, Any]) -> str:
     """Return one data set and model's table as Markdown."""
     head = (
         f"**{table['factors']['dataset']}, {table['factors']['model']}**\n\n"
-        "| lambda | energy | % of lambda 0 | fold | test accuracy % | change, pp | |\n"
-        "|---|---|---|---|---|---|---|\n"
+        "| lambda | raw energy | % of lambda 0 | gauge-fixed energy | % of lambda 0 | rescaling, % "
+        "| test accuracy % | change, pp | |\n"
+        "|---|---|---|---|---|---|---|---|---|\n"
     )
     return head + "".join(sweep_row(row) for row in table["rows"])
 
@@ -73,10 +81,12 @@ def sweep_row(row: dict[str, Any]) -> str:
     remarks = ["selected"] * bool(row["validation"]["selected"])
     remarks += [f"{n} {status}" for status, n in bad.items()]
     cells = [
-        f"{row['lam']:g}",
-        number(row["energy"]["estimate"]),
+        write.lam(row["lam"]),
+        number(row["energy"]),
         bracketed(row["energy_percent"], ".3g"),
-        bracketed(row["fold_reduction"], ",.4g"),
+        number(row["energy_gauge_fixed"]),
+        bracketed(row["gauge_fixed_percent"], ".3g"),
+        bracketed(row["rescaling_percent"], ".3g"),
         f"{100 * row['test_accuracy']['estimate']:.2f}",
         bracketed(row["accuracy_change_pp"], "+.2f"),
         ", ".join(remarks),
@@ -84,20 +94,42 @@ def sweep_row(row: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
-def number(value: float) -> str:
-    """Return a number with four digits, large ones with separators instead of exponents."""
+def number(mean: dict[str, Any]) -> str:
+    """Return a mean with four digits, large ones with separators instead of exponents."""
+    value = mean["estimate"]
+    if value is None:
+        return mean["reason"]
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def bracketed(interval: dict[str, Any], digits: str) -> str:
-    """Return an estimate with its interval in brackets."""
+    """Return an estimate with its interval in brackets, or why there is none."""
     if interval["estimate"] is None:
-        return ""
+        return "" if interval["reason"] == REFERENCE else interval["reason"]
     estimate, low, high = (
         format(interval[key], digits) if interval[key] is not None else "?"
         for key in ("estimate", "low", "high")
     )
     return f"{estimate} [{low}, {high}]"
+
+
+def budget_section() -> str:
+    """Return the tables of `results/budget` against the sweep."""
+    path = RESULTS / "budget" / "comparison.json"
+    if not path.exists():
+        return (
+            "Not measured yet; `minaction study run recipes/budget.toml --out results/budget` and "
+            "`python results/budget_against_grid.py` measure it.\n"
+        )
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return (
+        "Instead of a grid of lambdas, each run finds its own: it lowers the energy as far as "
+        "validation accuracy stays within a margin of that of one baseline run at lambda 0 "
+        '(`lam = "budget"` in a study file). Against the lambda the sweep selects, on the test '
+        "split, with 95 % intervals over seeds "
+        "([results/budget/comparison.md](results/budget/comparison.md)):\n\n"
+        f"{tables(found)}"
+    )
 
 
 def speed_section() -> str:

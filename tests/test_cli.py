@@ -64,7 +64,7 @@ PROGRAM = [sys.executable, "-m", "minaction"]
 @pytest.fixture
 def cli(capsys):
     """Run the command line in this process: exit code, standard output, standard error."""
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGHUP)}
 
     def run(*arguments):
         with pytest.raises(SystemExit) as left:
@@ -72,7 +72,8 @@ def cli(capsys):
         return (left.value.code, *capsys.readouterr())
 
     yield run
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -310,7 +311,7 @@ def test_data_list_says_where(cli, damaged):
 
 
 def test_built_in_data(cli):
-    assert cli("data", "fetch", "digits") == (0, "digits: comes with scikit-learn\n", "")
+    assert cli("data", "fetch", "digits") == (0, "digits: comes with installed packages\n", "")
     code, out, _ = cli("data", "fetch", "digits", "--json")
     assert (code, json.loads(out)) == (0, {"name": "digits", "folder": None})
     assert cli("data", "check", "digits")[0] == 0
@@ -440,7 +441,7 @@ def test_failed_runs_are_exit_code_one_and_named(cli, tmp_path):
     assert (out / "report.html").is_file()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_run_says_how_to_go_on(tmp_path, number):
     command = [*PROGRAM, "study", "run", write_study(tmp_path, epochs=10_000), "--out", "out"]
     process = subprocess.Popen(

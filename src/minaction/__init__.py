@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minaction.compaction.compact import Compaction, compact
     from minaction.data.dataset import Dataset, DataSpec, Split
     from minaction.data.load import load_dataset
     from minaction.energy.functionals import (
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from minaction.energy.tape import Tape
     from minaction.energy.trajectory import Trajectory
     from minaction.errors import MinActionError
+    from minaction.measure.audit import audit
+    from minaction.measure.audit_result import Audit
     from minaction.models.build import build_model
     from minaction.objective.lam import Fixed, Schedule
     from minaction.objective.objective import EnergyObjective, Terms
@@ -32,6 +35,8 @@ __version__ = "0.1.0.dev0"
 _HOME = {
     "ActionEnergy": "minaction.energy.functionals",
     "ActivationEnergy": "minaction.energy.functionals",
+    "Audit": "minaction.measure.audit_result",
+    "Compaction": "minaction.compaction.compact",
     "DataSpec": "minaction.data.dataset",
     "Dataset": "minaction.data.dataset",
     "Energy": "minaction.energy.functionals",
@@ -50,7 +55,9 @@ _HOME = {
     "Terms": "minaction.objective.objective",
     "Trajectory": "minaction.energy.trajectory",
     "UnitEnergy": "minaction.energy.functionals",
+    "audit": "minaction.measure.audit",
     "build_model": "minaction.models.build",
+    "compact": "minaction.compaction.compact",
     "gauge_fix": "minaction.energy.gauge",
     "load_dataset": "minaction.data.load",
 }
@@ -58,6 +65,8 @@ _HOME = {
 __all__ = [
     "ActionEnergy",
     "ActivationEnergy",
+    "Audit",
+    "Compaction",
     "DataSpec",
     "Dataset",
     "Energy",
@@ -76,7 +85,9 @@ __all__ = [
     "Terms",
     "Trajectory",
     "UnitEnergy",
+    "audit",
     "build_model",
+    "compact",
     "gauge_fix",
     "load_dataset",
 ]

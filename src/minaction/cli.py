@@ -22,6 +22,7 @@ import typer
 from minaction.errors import InputError, MinActionError, StudyFailedError, VerificationError
 
 if TYPE_CHECKING:
+    from minaction.compaction.latency import Runtime
     from minaction.study.study_file import Study
 
 INTERRUPTED = 130
@@ -69,6 +70,17 @@ class ExportFormat(StrEnum):
 
     JSON = "json"
     CSV = "csv"
+
+
+class RandomType(StrEnum):
+    """What random inputs can be made of."""
+
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    INT32 = "int32"
+    INT64 = "int64"
 
 
 def _show_version(wanted: bool) -> None:
@@ -130,7 +142,7 @@ def data_list(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     for row in rows:
         where = row["found"] or f"not here; `minaction data fetch {row['name']}`"
         shape, classes = "x".join(map(str, row["shape"])), f"{row['classes']} classes"
-        typer.echo(f"{row['name']:<16} {row['modality']:<14} {shape:<12} {classes:<12} {where}")
+        typer.echo(f"{row['name']:<18} {row['modality']:<14} {shape:<12} {classes:<12} {where}")
 
 
 @data.command("fetch")
@@ -142,7 +154,7 @@ def data_fetch(name: DatasetName, data_dir: DataDir = None, as_json: AsJson = Fa
     if as_json:
         _print_json({"name": name, "folder": None if folder is None else str(folder)})
     else:
-        typer.echo(f"{name}: {folder}" if folder else f"{name}: comes with scikit-learn")
+        typer.echo(f"{name}: {folder}" if folder else f"{name}: comes with installed packages")
 
 
 @data.command("check")
@@ -158,10 +170,13 @@ def data_check(name: DatasetName, data_dir: DataDir = None, as_json: AsJson = Fa
     if as_json:
         _print_json(rows)
     elif not rows:
-        typer.echo(f"{name}: comes with scikit-learn; nothing to check")
+        typer.echo(f"{name}: comes with installed packages; nothing to check")
     else:
-        for row in rows:
+        # Some data sets have a thousand files; what is wrong must not drown among them.
+        for row in (row for row in rows if len(rows) <= 8 or not row["ok"]):
             typer.echo(f"{row['path']}: {'ok' if row['ok'] else row['problem']}")
+        right = sum(row["ok"] for row in rows)
+        typer.echo(f"{name}: {right} of {len(rows)} files ok")
     if not all(row["ok"] for row in rows):
         raise typer.Exit(1)
 
@@ -274,9 +289,172 @@ def report(
     typer.echo(str(_write_report(directory, output)))
 
 
+@app.command("audit")
+def audit_command(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:FACTORY",
+            help="Function or class of a module that makes the model without arguments, or the "
+            "path of an exported program (torch.export.save, .pt2).",
+        ),
+    ],
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of the model, a safetensors file.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--data", help="Run it on this data set's validation split.")
+    ] = None,
+    data_dir: DataDir = None,
+    shape: Annotated[
+        str | None,
+        typer.Option(help="Run it on random samples of this shape, e.g. 3,224,224."),
+    ] = None,
+    dtype: Annotated[RandomType, typer.Option(help="Of random inputs.")] = RandomType.FLOAT32,
+    high: Annotated[
+        int | None,
+        typer.Option(min=1, help="Random integers are below it, e.g. the vocabulary's size."),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Samples in a batch.")] = 32,
+    batches: Annotated[
+        int | None,
+        typer.Option(min=1, help="Batches; default: the whole split, or one.", show_default=False),
+    ] = None,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Observe this layer instead of all nonlinearities; repeatable."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Audit a model's energy and MACs layer by layer."""
+    if (dataset is None) == (shape is None):
+        raise InputError("give either --data NAME or --shape of one sample, e.g. --shape 3,224,224")
+    if dataset is not None and (high is not None or dtype is not RandomType.FLOAT32):
+        raise InputError("--dtype and --high are for random inputs; leave them out with --data")
+    if shape is not None and data_dir is not None:
+        raise InputError("--data-dir is for data sets; leave it out with --shape")
+    sizes = None if shape is None else _sizes(shape)
+
+    from minaction.data.load import load_dataset
+    from minaction.measure.audit import audit
+    from minaction.measure.audit_inputs import random_batches
+    from minaction.models.external import load_model
+
+    inputs = (
+        load_dataset(dataset or "", _text(data_dir)).validation.x.split(batch)
+        if sizes is None
+        else random_batches(sizes, batch=batch, batches=batches or 1, dtype=dtype.value, high=high)
+    )
+    found = audit(load_model(target, weights), iter(inputs), layers=layers, batches=batches)
+    if as_json:
+        _print_json(found.to_dict())
+        return
+    typer.echo(str(found))
+    if sizes is not None:
+        typer.echo("note: measured on random inputs; energies and zeros depend on them", err=True)
+
+
+@app.command("compact")
+def compact_command(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR|MODULE:FACTORY",
+            help="A study's directory, to compact the networks it kept; or a model of yours: "
+            "MODULE:FACTORY, or the path of an exported program (torch.export.save, .pt2).",
+        ),
+    ],
+    run: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Only this run of the study; repeatable."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of your model, a safetensors file.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--data", help="Calibrate on this data set's training split.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Calibrate on the inputs in this safetensors file instead."),
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(help="Other inputs to compare outputs on, a safetensors file.")
+    ] = None,
+    data_dir: DataDir = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Remove units below this share of their layer's largest effect too."
+        ),
+    ] = 0.0,
+    fine_tune: Annotated[
+        float, typer.Option(min=0, help="Epochs of fine-tuning after the removal (a study's runs).")
+    ] = 0.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the smaller networks: weights, exported program, report."),
+    ] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX files to --out too.")] = False,
+    latency: Annotated[bool, typer.Option(help="Measure latency before and after.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the units that do nothing, and time it."""
+    if onnx and out is None:
+        raise InputError("--onnx: say where the files go with --out FOLDER")
+    if Path(target).is_dir():
+        if weights or dataset or calibration or held_out:
+            raise InputError(
+                "--weights, --data, --calibration and --held-out are for a model of yours; a "
+                "study's runs bring their own"
+            )
+    elif run or fine_tune:
+        raise InputError(f"--run and --fine-tune are for a study's directory, {target} is none")
+    elif (dataset is None) == (calibration is None):
+        raise InputError("give either --data NAME or --calibration FILE.safetensors")
+    elif held_out and dataset:
+        raise InputError("--held-out goes with --calibration; a data set has its own split")
+
+    from minaction.compaction.saving import save_compaction
+    from minaction.compaction.table import compaction_table
+
+    runtimes = _runtimes() if latency else ()
+    if Path(target).is_dir():
+        from minaction.study.compact_runs import CompactionPlan, compact_runs
+
+        plan = CompactionPlan(tolerance=tolerance, fine_tune_epochs=fine_tune, runtimes=runtimes)
+        compacted = compact_runs(target, run or (), plan, data_dir=_text(data_dir))
+    else:
+        from minaction.compaction.user_model import compact_user_model
+        from minaction.data.load import load_dataset
+
+        data = calibration or load_dataset(dataset or "", _text(data_dir))
+        compacted = [
+            compact_user_model(
+                target, data, weights=weights, held_out=held_out, tolerance=tolerance,
+                runtimes=runtimes,
+            )
+        ]  # fmt: skip
+    found = []
+    for one in compacted:
+        found.append(one.to_dict())
+        files = []
+        if out is not None:
+            files = save_compaction(one.compaction, out, one.name, found[-1], onnx=onnx)
+        if not as_json:
+            lines = [one.name, compaction_table(found[-1]), *(f"wrote {file}" for file in files)]
+            typer.echo("\n".join(lines) + "\n")
+    if as_json:
+        _print_json(found)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal; nohup ignores it
+        signal.signal(signal.SIGHUP, _interrupt)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # any file name can be printed anywhere
     sys.exit(_exit_code(arguments))
@@ -324,6 +502,20 @@ def _run_study(spec: Study, out: Path, workers: int | None, data_dir: Path | Non
             f"{out}: {outcome.failed} of {outcome.ran} runs failed; `minaction study status {out}` "
             "says why, and the same command tries them again"
         )
+
+
+def _runtimes() -> tuple[Runtime, ...]:
+    from minaction.compaction.onnx import missing_packages
+
+    missing = missing_packages()
+    if not missing:
+        return ("pytorch", "onnxruntime")
+    typer.echo(
+        f"note: no latency in onnxruntime, since {' and '.join(missing)} is not installed; "
+        "install with: pip install 'minaction[onnx]'",
+        err=True,
+    )
+    return ("pytorch",)
 
 
 def _write_report(directory: Path, output: Path | None) -> Path:
@@ -383,6 +575,15 @@ def _print_json(value: object) -> None:
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _sizes(shape: str) -> list[int]:
+    try:
+        return [int(size) for size in shape.split(",")]
+    except ValueError:
+        raise InputError(
+            f"--shape {shape}: expected whole numbers with commas, e.g. 3,224,224"
+        ) from None
 
 
 def _text(path: Path | None) -> str | None:

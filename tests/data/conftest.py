@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from minaction.data.fetch import DATA_VARIABLE
-from minaction.data.sources import SOURCES, Source, SourceFile
+from minaction.data.source import Source, SourceFile
+from minaction.data.sources import SOURCES
 
 CLOSED_PORT = "http://127.0.0.1:9/"
 
@@ -166,3 +167,15 @@ def real_data():
     if not root:
         pytest.skip(f"${DATA_VARIABLE} is not set: no real data here")
     return Path(root)
+
+
+@pytest.fixture
+def unchecked(monkeypatch, cache):
+    """Take the checksums of a data set off the table, and other fields as given."""
+
+    def take_off(name: str, **changed: object) -> None:
+        source = replace(SOURCES[name], **changed)
+        rows = tuple(replace(f, bytes=None, md5=None, sha256=None) for f in source.files)
+        monkeypatch.setitem(SOURCES, name, replace(source, files=rows))
+
+    return take_off

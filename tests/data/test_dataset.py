@@ -64,6 +64,36 @@ def test_fingerprint_is_stable():
     assert fixed.fingerprint == GOLDEN
 
 
+def tokens(high=7, dtype=torch.int64):
+    x = torch.tensor([[1, 2, 0], [high, 1, 0], [3, 3, 3]], dtype=dtype)
+    return Split(x=x, y=torch.arange(3))
+
+
+TEXT = replace(SPEC, modality="text", shape=(3,), vocabulary=8)
+
+
+def test_tokens_stay_integers_and_the_vocabulary_is_part_of_the_fingerprint():
+    dataset = toy(train=tokens(), validation=tokens(), test=tokens(), spec=TEXT)
+    assert dataset.train.x.dtype == torch.int64
+    larger = toy(**{**dataset.splits(), "spec": replace(TEXT, vocabulary=9)})
+    assert larger.fingerprint != dataset.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"test": tokens(8)}, "test has token ids 0 to 8, expected 0 to 7"),
+        ({"test": tokens(-1)}, "test has token ids -1 to 3"),
+        ({"test": tokens(dtype=torch.float32)}, "test has x of torch.float32, expected torch.int6"),
+        ({"spec": replace(TEXT, vocabulary=None)}, "x of torch.int64, expected torch.float32"),
+    ],
+)
+def test_tokens_that_do_not_fit_the_vocabulary(changed, message):
+    parts = {"train": tokens(), "validation": tokens(), "test": tokens(), "spec": TEXT}
+    with pytest.raises(InputError, match=message):
+        toy(**{**parts, **changed})
+
+
 def test_fingerprint_ignores_memory_layout():
     x = torch.randn(1, 2, 9, generator=torch.Generator().manual_seed(0))
     strided = Split(x=x.permute(2, 0, 1), y=torch.arange(9) % 3)
@@ -135,6 +165,8 @@ def test_dataset_refuses_splits_that_do_not_fit(changed, message):
         ({"shape": (1, 0)}, "positive dimensions"),
         ({"classes": 4}, "3 names for 4 classes"),
         ({"classes": 0, "class_names": ()}, "0 names for 0 classes"),
+        ({"vocabulary": 9}, r"vocabulary is 9 with shape \(1, 2\)"),
+        ({"vocabulary": 1, "shape": (2,)}, "at least one token"),
     ],
 )
 def test_spec_refuses_nonsense(changed, message):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
@@ -18,6 +19,7 @@ from minaction.data.fetch import (
     roots,
     status,
 )
+from minaction.data.source import SourceFile
 from minaction.data.sources import SOURCES
 from minaction.errors import DataFileError, StorageError, UnknownNameError
 
@@ -72,6 +74,57 @@ def test_decompressed_files_are_accepted(tiny, use_source, cache):
     assert fetch_files("mnist")[LABELS] == plain
     plain.write_bytes(plain.read_bytes()[:-1] + b"\x00")
     assert "has sha256" in refused("mnist")
+
+
+def nested_source(server):
+    """A data set of files in folders, and a view of it under another name."""
+    contents = {f"people/{i}/readings.txt": f"{i}\n".encode() for i in range(8)}
+    files = tuple(
+        SourceFile(name=name, urls=(server.url + name,), sha256=sha256(body).hexdigest())
+        for name, body in contents.items()
+    )
+    server.bodies.update({f"/{name}": body for name, body in contents.items()})
+    return replace(SOURCES["mnist"], files=files)
+
+
+def test_files_in_folders_and_views_of_the_same_files(server, cache, monkeypatch):
+    source = nested_source(server)
+    monkeypatch.setitem(SOURCES, "mnist", source)
+    monkeypatch.setitem(SOURCES, "mnist-view", replace(source, folder="mnist"))
+    said = []
+    assert fetch("mnist", announce=said.append) == cache / "mnist"
+    assert said[0] == f"downloading {server.url}people/0/readings.txt"
+    assert (cache / "mnist/people/7/readings.txt").read_bytes() == b"7\n"
+    assert fetch("mnist-view") == cache / "mnist"
+    assert set(server.requests.values()) == {1}
+    (cache / "mnist/people/3/readings.txt").write_bytes(b"x")
+    assert refused("mnist").endswith("delete it and run `minaction data fetch mnist`")
+
+
+def test_gzipped_copies_stand_in_for_plain_files(server, cache, monkeypatch):
+    monkeypatch.setitem(SOURCES, "mnist", nested_source(server))
+    fetch("mnist")
+    path = cache / "mnist/people/3/readings.txt"
+    packed = path.with_name("readings.txt.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    assert fetch_files("mnist")["people/3/readings.txt"] == packed
+    assert set(server.requests.values()) == {1}
+
+
+def test_many_missing_files_are_counted_not_listed(server, monkeypatch):
+    monkeypatch.setitem(SOURCES, "mnist", nested_source(server))
+    server.bodies.clear()
+    message = refused("mnist")
+    assert message.endswith("people/5/readings.txt, 2 more")
+
+
+def test_unpacked_archive_is_not_downloaded(tmp_path, monkeypatch):
+    row = SourceFile(name="set.zip", unpacked="Train")
+    monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], files=(row,)))
+    assert "set.zip: missing and not downloaded from nowhere" in refused("mnist", tmp_path)
+    (tmp_path / "mnist/Train").mkdir(parents=True)
+    assert fetch_files("mnist", tmp_path) == {"set.zip": tmp_path / "mnist"}
 
 
 def test_data_that_come_with_a_package():

@@ -48,6 +48,17 @@ def test_attached_equals_published(path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_tokens_are_attached_as_they_were(path):
+    split = Split(x=torch.tensor([[1, 4, 0], [2, 0, 0]]), y=torch.arange(2))
+    spec = replace(SPEC, modality="text", shape=(3,), vocabulary=5)
+    dataset = Dataset.of(train=split, validation=split, test=split, spec=spec)
+    publish(dataset, path)
+    attached = attach(path)
+    assert attached.spec == spec
+    assert torch.equal(attached.train.x, split.x)
+    assert fingerprint_of(attached.spec, attached.splits()) == dataset.fingerprint
+
+
 def test_a_write_stays_in_the_process(path):
     publish(toy(), path)
     before = path.read_bytes()

@@ -5,14 +5,21 @@ import hashlib
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from minaction.data.fetch import check, status
 from minaction.data.load import LOADERS
-from minaction.data.sources import SOURCES, source_of
+from minaction.data.sources import SOURCES, refetch_hint, source_of
 from minaction.errors import UnknownNameError
 
-FILES = [(name, file) for name, source in SOURCES.items() for file in source.files]
+FILES = [
+    (name, file)
+    for name, source in SOURCES.items()
+    for file in source.files
+    if file.unpacked_sha256 is not None
+]
 
 
 def test_every_source_has_a_loader_and_the_other_way_round():
@@ -42,10 +49,20 @@ def test_file_rows_agree_with_the_real_files(name, file, real_data):
     assert hashlib.sha256(unpacked).hexdigest() == file.unpacked_sha256
 
 
-@pytest.mark.parametrize(("name", "file"), FILES, ids=[f"{n}/{f.name}" for n, f in FILES])
-def test_every_file_has_an_address(name, file):
-    assert file.urls
-    assert all(url.startswith("http") for url in file.urls)
+@pytest.mark.parametrize("name", SOURCES)
+def test_real_files_pass_their_check(name, real_data):
+    if not status(name, real_data).available:
+        pytest.skip(f"{name} is not here")
+    assert [checked.problem for checked in check(name, real_data) if not checked.ok] == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_download_is_held_to_a_checksum(name):
+    for file in SOURCES[name].files:
+        checksums = (file.sha256, file.md5, file.contents_sha256)
+        # The headers of WFDB records hold the checksums of their signals.
+        assert any(checksums) or not file.urls or name.startswith("mit-bih")
+        assert all(url.startswith("http") for url in file.urls)
 
 
 def test_unknown_name_suggests_the_nearest():
@@ -57,6 +74,19 @@ def test_unknown_name_error_pickles():
     with pytest.raises(UnknownNameError) as caught:
         source_of("nothing like it")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("data/mnist/images.gz", "mnist"),
+        ("data/n-mnist/Train/3/00008.bin", "n-mnist"),
+        ("mnist/fsdd/recordings/x.wav", "fsdd"),
+        ("elsewhere/file", "elsewhere"),
+    ],
+)
+def test_hint_names_the_data_set(path, name):
+    assert refetch_hint(Path(path)) == f"delete it and run `minaction data fetch {name}`"
 
 
 @pytest.mark.parametrize("module", ["sources", "fetch"])

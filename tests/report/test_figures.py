@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import plotly.graph_objects as go
 import pytest
 
-from minaction.report.figures import figures, lambda_places
+from minaction.report.figures import figures
 from minaction.report.tables import compute_findings
+from minaction.report.traces import lambda_places
 
 
 @pytest.fixture
@@ -14,13 +17,29 @@ def sweep(make):
 
 
 def test_every_panel_is_a_valid_plotly_figure(sweep):
-    drawn = figures(sweep)
-    assert [figure.id for figure in drawn] == ["accuracy", "energy", "trade-off"]
-    for figure in drawn:
-        assert [panel.title for panel in figure.panels] == ["mnist", "fashion-mnist"]
+    drawn = {figure.id: figure for figure in figures(sweep)}
+    assert list(drawn) == ["accuracy", "energy", "rescaling", "trade-off"]
+    for name, figure in drawn.items():
+        titles = [panel.title for panel in figure.panels]
+        if name == "trade-off":
+            kinds = ("raw energy", "gauge-fixed energy")
+            assert titles == [f"{d} · {k}" for d in ("mnist", "fashion-mnist") for k in kinds]
+        else:
+            assert titles == ["mnist", "fashion-mnist"]
         for panel in figure.panels:
-            checked = go.Figure(panel.spec)
-            assert [trace.name for trace in checked.data] == ["mlp", "cnn"]
+            names = [trace.name for trace in go.Figure(panel.spec).data]
+            if name in ("energy", "rescaling"):
+                assert names == [
+                    f"{m} · {k}" for m in ("mlp", "cnn") for k in ("raw", "gauge-fixed")
+                ]
+            else:
+                assert names == ["mlp", "cnn"]
+
+
+def trace_of(findings, figure, name, panel=0):
+    drawn = {one.id: one for one in figures(findings)}[figure].panels[panel]
+    (found,) = (t for t in drawn.spec["data"] if t["name"] == name and t["mode"] != "markers")
+    return found
 
 
 def test_ids_are_unique(sweep):
@@ -31,6 +50,27 @@ def test_ids_are_unique(sweep):
 
 def test_every_caption_defines_its_error_bars(sweep):
     assert all("95 % t intervals of the mean" in figure.caption for figure in figures(sweep))
+
+
+def test_both_energies_are_drawn_beside_each_other(sweep):
+    rows = sweep["lambda_tables"][0]["rows"]
+    raw = trace_of(sweep, "energy", "mlp · raw")
+    gauge_fixed = trace_of(sweep, "energy", "mlp · gauge-fixed")
+    assert raw["y"] == [row["energy"]["estimate"] for row in rows]
+    assert gauge_fixed["y"] == [row["energy_gauge_fixed"]["estimate"] for row in rows]
+    assert gauge_fixed["marker"]["symbol"] == raw["marker"]["symbol"] + "-open"
+    assert gauge_fixed["line"]["color"] == raw["line"]["color"]
+
+
+def test_the_gap_between_the_relative_curves_is_rescaling(sweep):
+    rows = sweep["lambda_tables"][0]["rows"]
+    raw = trace_of(sweep, "rescaling", "mlp · raw")
+    gauge_fixed = trace_of(sweep, "rescaling", "mlp · gauge-fixed")
+    assert raw["y"][0] == gauge_fixed["y"][0] == 100
+    for number, row in enumerate(rows[1:], start=1):
+        logs = [math.log(trace["y"][number] / 100) for trace in (raw, gauge_fixed)]
+        share = 100 * (1 - logs[1] / logs[0])
+        assert share == pytest.approx(row["rescaling_percent"]["estimate"])
 
 
 def test_curves_hold_the_findings(sweep):
@@ -66,7 +106,7 @@ def test_several_energies_are_never_on_one_axis(make):
 
 
 def test_the_chosen_lambda_is_ringed(sweep):
-    trace = figures(sweep)[2].panels[0].spec["data"][0]
+    trace = trace_of(sweep, "trade-off", "mlp")
     selected = [row["validation"]["selected"] for row in sweep["lambda_tables"][0]["rows"]]
     assert [symbol.endswith("-open") for symbol in trace["marker"]["symbol"]] == selected
     assert sum(selected) == 1
@@ -79,8 +119,77 @@ def test_what_cannot_be_drawn_is_left_out(make):
         return record
 
     study = make.study()
-    drawn = figures(compute_findings(study, make.records(study, silence)))
-    accuracy, energy, trade_off = (figure.panels[0].spec["data"][0] for figure in drawn)
-    assert len(accuracy["x"]) == 2
-    assert len(energy["x"]) == len(trade_off["x"]) == 1
+    findings = compute_findings(study, make.records(study, silence))
+    assert len(trace_of(findings, "accuracy", "mlp")["x"]) == 2
+    assert len(trace_of(findings, "energy", "mlp · raw")["x"]) == 1
+    assert len(trace_of(findings, "energy", "mlp · gauge-fixed")["x"]) == 2
+    assert len(trace_of(findings, "trade-off", "mlp")["x"]) == 1
     assert figures(compute_findings(study, [])) == []
+
+
+def test_without_gauge_fixed_energies_the_raw_ones_are_drawn_and_the_caption_says_so(make):
+    study = make.study()
+    drawn = figures(compute_findings(study, make.records(study, make.old)))
+    assert [figure.id for figure in drawn] == ["accuracy", "energy", "trade-off"]
+    assert all("No gauge-fixed energy was recorded" in one.caption for one in drawn[1:])
+    assert [trace["name"] for trace in drawn[1].panels[0].spec["data"]] == ["mlp · raw"]
+    assert [panel.title for panel in drawn[2].panels] == ["digits · raw energy"]
+
+
+def test_a_panel_without_any_point_is_not_drawn(make):
+    def half(record):
+        return make.old(record) if record.config["dataset"] == "mnist" else record
+
+    study = make.study(make.sweep, seeds=2)
+    drawn = {one.id: one for one in figures(compute_findings(study, make.records(study, half)))}
+    titles = [panel.title for panel in drawn["trade-off"].panels]
+    assert "mnist · gauge-fixed energy" not in titles
+    assert "fashion-mnist · gauge-fixed energy" in titles
+    assert "the tables say why" in drawn["trade-off"].caption
+
+
+def test_an_activation_energy_never_shares_an_axis_with_another_kind(make):
+    study = make.study(make.small.replace("lam =", 'energy = "l1"\nlam ='))
+    drawn = {one.id: one for one in figures(compute_findings(study, make.records(study)))}
+    assert [t["name"] for t in drawn["energy"].panels[0].spec["data"]] == ["mlp · raw"]
+    assert "stand beside no other kind" in drawn["energy"].caption
+    relative = [t["name"] for t in drawn["rescaling"].panels[0].spec["data"]]
+    assert relative == ["mlp · raw", "mlp · gauge-fixed"]
+
+
+@pytest.fixture
+def budgeted(make):
+    study = make.study(make.budgeted)
+    return compute_findings(study, make.records(study))
+
+
+@pytest.mark.parametrize("figure", ["accuracy", "energy", "rescaling"])
+def test_a_budget_stands_apart_from_the_numbers_of_lambda(budgeted, figure):
+    panel = {one.id: one for one in figures(budgeted)}[figure].panels[0]
+    axis, shapes = panel.spec["layout"]["xaxis"], panel.spec["layout"]["shapes"]
+    assert axis["ticktext"][-1] == "budget"
+    curves = [t for t in panel.spec["data"] if t["mode"] == "lines+markers"]
+    points = [t for t in panel.spec["data"] if t["mode"] == "markers"]
+    assert len(points) == len(curves) == (1 if figure == "accuracy" else 2)
+    for curve, point in zip(curves, points, strict=True):
+        assert max(curve["x"]) < shapes[-1]["x0"] < point["x"][0] == axis["tickvals"][-1]
+        assert point["error_y"]["array"][0] > 0
+        assert not point["showlegend"]
+        assert point["marker"]["symbol"].endswith("-dot")
+
+
+def test_captions_say_what_the_budget_is(budgeted):
+    drawn = {one.id: one for one in figures(budgeted)}
+    for name in ("accuracy", "energy", "rescaling"):
+        assert "Runs with a budget find a λ of their own" in drawn[name].caption
+    assert "the budget" in drawn["trade-off"].caption
+    for panel in drawn["trade-off"].panels:
+        path, point = panel.spec["data"]
+        assert "budget" not in path["text"]
+        assert point["text"] == ["budget"]
+        assert point["customdata"][0].startswith("budget, λ = 0.00")
+
+
+def test_the_budget_has_a_place_right_of_all_numbers():
+    assert lambda_places(["budget", 0.0, 1e-2]) == {0.0: -3.0, 1e-2: -2.0, "budget": -1.0}
+    assert lambda_places(["budget"]) == {"budget": 1.0}

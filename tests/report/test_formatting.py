@@ -29,6 +29,9 @@ M = write.MINUS
         (write.fold, 1202.7, "1,203x"),
         (write.fold, 41.27, "41.3x"),
         (write.fold, 0.5, "0.50x"),
+        (write.fold, 9.994, "9.99x"),
+        (write.fold, 9.996, "10.0x"),
+        (write.fold, 99.96, "100x"),
         (write.fold, 0.001, "0.00100x"),
         (write.accuracy, 0.98974, "98.97 %"),
         (write.points, -0.371, f"{M}0.37 pp"),
@@ -44,6 +47,11 @@ M = write.MINUS
         (write.lam, 0.001, "0.001"),
         (write.lam, 100.0, "100"),
         (write.lam, 1e6, "1e6"),
+        (write.lam, "budget", "budget"),
+        (write.margin, 0.005, "0.5 pp"),
+        (write.margin, 0.0005, "0.05 pp"),
+        (write.margin, 0.1, "10 pp"),
+        (write.percent, -4.5, f"{M}4.50 %"),
         (write.duration, 41.23, "41.2 s"),
         (write.duration, 200.0, "3 min 20 s"),
         (write.duration, 7505.0, "2 h 5 min"),
@@ -64,6 +72,19 @@ def test_bounds_say_why_there_are_none():
     assert write.bounds(single, write.number) == "1 seed, no interval"
     pair = {"n": 2, "estimate": 3.0, "low": -1.0, "high": 7.0}
     assert write.bounds(pair, write.number) == f"{M}1.000 to 7.000"
+
+
+@pytest.mark.parametrize(
+    ("write_it", "text"),
+    [
+        (write.percent, "1.50 to 20.0 %"),
+        (write.points, "+1.50 to +20.00 pp"),
+        (write.fold, "1.50 to 20.0x"),
+        (write.number, "1.500 to 20.00"),
+    ],
+)
+def test_bounds_have_their_unit_once(write_it, text):
+    assert write.bounds({"n": 3, "low": 1.5, "high": 20.0}, write_it) == text
 
 
 def test_a_missing_number_is_a_dash():

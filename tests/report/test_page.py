@@ -65,7 +65,7 @@ def without_plotly(page):
 def test_the_page_is_well_formed_and_self_contained(make):
     page = render(make, make.sweep)
     reader = read_strictly(page)
-    assert reader.tags.count("figure") == 3
+    assert reader.tags.count("figure") == 4
     assert {"main", "header", "table", "caption", "figcaption"} <= set(reader.tags)
     assert "default-src 'none'" in page
     assert not re.search(r"https?://", without_plotly(page))
@@ -86,7 +86,7 @@ def test_headlines_come_first_and_numbers_are_written_for_people(make):
     cells = dict(content.cells)
     row = content.findings["lambda_tables"][0]["rows"][4]
     assert re.fullmatch(
-        r"1,\d{3}x 1,\d{3}x to 1,\d{3}x", cells["lambda_tables.0.rows.4.fold_reduction"]
+        r"1,\d{3}x 1,\d{3} to 1,\d{3}x", cells["lambda_tables.0.rows.4.fold_reduction"]
     )
     assert cells["lambda_tables.0.rows.0.lam"] == "0"
     assert cells["lambda_tables.0.rows.4.test_accuracy"].startswith(
@@ -158,18 +158,80 @@ def test_one_seed_and_no_lambda_zero_say_what_is_absent(make):
     assert "1 seed, no interval" in render(make, seeds=1)
     page = render(make, make.small.replace("[0, 1e-3]", "[1e-3]"))
     read_strictly(page)
-    assert "no λ = 0 in this study" in page
+    assert "no λ = 0 to compare with" in page
 
 
-def test_gauge_fixed_columns_appear_with_the_measurement(make):
-    def measure(record):
-        record.metrics["energy_gauge_fixed"] = 1.0
-        return record
+def cells_of(page):
+    return dict(parse_page(page).cells)
 
-    assert "gauge-fixed, % of λ = 0" in render(make, change=measure)
-    plain = render(make)
-    assert "gauge-fixed, % of λ = 0" not in plain
-    assert "was not measured here" in plain
+
+def test_both_energies_and_their_gap_are_in_every_table(make):
+    cells = cells_of(render(make))
+    for at in ("lambda_tables.0.rows.1", "lambda_tables.0.layers.2", "lambda_tables.0.choice"):
+        for name in ("energy_percent", "gauge_fixed_percent", "rescaling_percent"):
+            assert re.fullmatch(r"[\d.]+ % [\d.]+ to [\d.]+ %", cells[f"{at}.{name}"])
+    assert re.match(r"[\d,.]+ [\d,.]+ to", cells["lambda_tables.0.rows.0.energy_gauge_fixed"])
+    assert re.fullmatch(r"[\d,.]+", cells["runs.0.energy_gauge_fixed"])
+
+
+def test_old_records_are_shown_as_not_recorded_and_never_as_blank_or_zero(make):
+    page = render(make, change=make.old)
+    cells = cells_of(page)
+    shown = {path: text for path, text in cells.items() if "gauge_fixed" in path}
+    assert len(shown) > 10
+    assert all(re.search("not recorded|reference", text) for text in shown.values())
+    assert cells["runs.0.energy_gauge_fixed"] == "not recorded"
+    missing = cells["lambda_tables.0.gauge_missing.0"]
+    assert missing == "No gauge-fixed energy in 6 ok runs: not recorded."
+
+
+def test_a_reason_is_escaped_and_shown_once_per_table(make):
+    page = render(make, change=lambda record: make.uncovered(record, NASTY[:60]))
+    read_strictly(page)
+    assert "<script>alert" not in page
+    cells = cells_of(page)
+    assert cells["lambda_tables.0.rows.1.energy_gauge_fixed"] == "— not covered"
+    told = [path for path, text in cells.items() if "alert(" in text]
+    assert told == [
+        "lambda_tables.0.gauge_missing.0",
+        "lambda_tables.0.layer_gauge_missing.0",
+        "lambda_tables.0.layer_gauge_missing.1",
+    ]
+
+
+def test_where_only_some_runs_have_it_their_number_stands_there(make):
+    def mixed(record):
+        return make.old(record) if record.config["seed"] == 0 else record
+
+    cells = cells_of(render(make, change=mixed, seeds=4))
+    assert cells["lambda_tables.0.rows.1.energy_gauge_fixed"].endswith(", n = 3")
+    assert "n =" not in cells["lambda_tables.0.rows.1.energy"]
+    assert cells["lambda_tables.0.gauge_missing.0"].startswith("No gauge-fixed energy in 2 ok runs")
+
+
+def test_layer_names_are_escaped(make):
+    def rename(record):
+        return replace(record, layers={NASTY[:60]: record.layers["net.2"]})
+
+    page = render(make, change=rename)
+    read_strictly(page)
+    assert "<script>alert" not in page
+
+
+def test_a_budget_has_its_row_and_its_result(make):
+    page = render(make, make.budgeted)
+    read_strictly(page)
+    cells = cells_of(page)
+    assert cells["lambda_tables.0.rows.2.lam"] == "budget"
+    assert re.search(r"0\.00\d+ 0\.00\d+ to 0\.00\d+", cells["lambda_tables.0.rows.2.multiplier"])
+    assert cells["lambda_tables.0.budget"].startswith(
+        "accuracy held within 0.5 pp of λ = 0, aiming"
+    )
+    assert "the median over seeds" in page
+    at = [run["lam"] for run in parse_page(page).findings["runs"]].index("budget")
+    assert re.fullmatch(r"0\.00\d+", cells[f"runs.{at}.shadow_price"])
+    assert cells["runs.0.shadow_price"] == "—"
+    assert "multiplier found" not in render(make)
 
 
 def test_a_large_run_table_shows_the_first_runs_and_says_so(make):

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from minaction.errors import StudyDirectoryError
+from minaction.report import formatting as write
 from minaction.report.formatting import MINUS
 from minaction.report.summary import CHOSEN, aligned, lambda_summary
 from minaction.report.tables import compute_findings
@@ -36,6 +37,9 @@ def test_numbers_are_those_of_the_report(make):
     energy, share = (float(cell.replace(",", "")) for cell in (zero[1], other[2]))
     assert energy == pytest.approx(table["rows"][0]["energy"]["estimate"], rel=1e-3)
     assert share == pytest.approx(row["energy_percent"]["estimate"], rel=1e-2)
+    gauge_fixed, left = (float(cell.replace(",", "")) for cell in (other[4], other[5]))
+    assert gauge_fixed == pytest.approx(row["energy_gauge_fixed"]["estimate"], rel=1e-3)
+    assert left == pytest.approx(row["gauge_fixed_percent"]["estimate"], rel=1e-2)
     accuracy = re.search(r"(\d+\.\d+) %\s+(\S+) pp", lines[5])
     assert accuracy is not None
     found = float(accuracy[1]), float(accuracy[2].replace(MINUS, "-"))
@@ -58,7 +62,7 @@ def test_without_records(make):
     study = make.study()
     lines = lambda_summary(make.write(study, []))
     assert lines[0] == "No runs yet: 0 of 8 are done."
-    assert lines[4].split() == ["0", "—", "—", "—", "—"]
+    assert lines[4].split() == ["0", *["—"] * 6]
 
 
 def test_runs_that_are_not_ok_are_counted(make):
@@ -79,3 +83,18 @@ def test_no_study(tmp_path):
 def test_columns_are_aligned():
     rows = [("a", "bb", "last"), ("aaa", "b", ""), ("", "", "a long last cell")]
     assert aligned(rows) == ["    a  bb  last", "  aaa   b", f"{'':11}a long last cell"]
+
+
+def test_old_records_are_summed_up_as_not_recorded(make):
+    study = make.study()
+    lines = lambda_summary(make.write(study, make.records(study, make.old)))
+    assert all("not recorded" in line for line in lines[4:6])
+
+
+def test_a_budget_is_summed_up_with_the_lambda_it_found(make):
+    study = make.study(make.budgeted)
+    records = make.records(study)
+    line = lambda_summary(make.write(study, records))[-1]
+    found = compute_findings(study, records)["lambda_tables"][0]["rows"][2]["multiplier"]
+    assert line.split()[0] == "budget"
+    assert line.endswith(f"<- lambda {write.number(found['estimate'])} found")

@@ -54,6 +54,55 @@ def test_a_report_with_every_kind_of_text_holds(make):
     assert "1 failed of 4 runs" in outcome.warnings[0]
 
 
+def test_a_report_of_old_new_and_uncovered_records_holds(make):
+    def mixed(record):
+        changes = [make.old, lambda r: make.uncovered(r, "<b> & softmax"), lambda r: r]
+        return changes[record.config["seed"] % 3](record)
+
+    study = make.study()
+    directory = make.write(study, make.records(study, mixed))
+    write_report(directory)
+    outcome = verify_report(directory)
+    assert outcome.differences == []
+    assert "have no gauge-fixed energy" in outcome.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["energy_gauge_fixed", "gauge_fixed_percent", "gauge_fixed_fold", "rescaling_percent"]
+)
+@pytest.mark.parametrize("part", ["rows.1", "layers.3"])
+def test_a_changed_gauge_fixed_number_is_found(directory, name, part):
+    path = f"lambda_tables.0.{part}.{name}"
+    alter(directory, rf'({re.escape(path)}">)[\d.,]+', r"\g<1>123.4")
+    assert differing(directory) == [f"page: {path}"]
+
+
+def test_a_gauge_fixed_energy_changed_in_the_journal_is_found(directory):
+    journal = directory / JOURNAL_NAME
+    lines = journal.read_text("utf-8").splitlines()
+    record = json.loads(lines[0])
+    record["metrics"]["energy_gauge_fixed"] *= 1.001
+    journal.write_text("\n".join([json.dumps(record), *lines[1:]]) + "\n", "utf-8")
+    paths = differing(directory)
+    assert any("energy_gauge_fixed" in path for path in paths)
+    assert any("rescaling_percent" in path for path in paths)
+
+
+def test_a_page_of_another_version_says_what_to_do(directory):
+    alter(directory, r'("schema":)\d', r"\g<1>1")
+    with pytest.raises(InputError, match=r"made by another version of minaction; run `minaction"):
+        verify_report(directory)
+
+
+def test_a_report_with_a_budget_holds(make):
+    study = make.study(make.budgeted)
+    directory = make.write(study, make.records(study))
+    write_report(directory)
+    assert verify_report(directory).differences == []
+    alter(directory, r'(rows\.2\.multiplier">)[\d.]+', r"\g<1>0.00999")
+    assert differing(directory) == ["page: lambda_tables.0.rows.2.multiplier"]
+
+
 def test_a_changed_cell_is_found_with_its_path(directory):
     alter(directory, r'(rows\.1\.fold_reduction">)[\d.,]+x', r"\g<1>9,999x")
     (difference,) = verify_report(directory).differences
@@ -173,3 +222,16 @@ def test_a_block_without_the_findings_differs(directory, block):
 def test_a_number_no_float_can_hold_is_a_difference(directory):
     alter(directory, r'("planned":)8', r"\g<1>1" + "0" * 400)
     assert "counts.planned" in differing(directory)
+
+
+@pytest.mark.parametrize("baseline", [None, "0123456789abcdef", "itself", "another lambda"])
+def test_a_budget_whose_target_comes_from_nowhere_is_found(make, baseline):
+    study = make.study(make.budgeted)
+    records = make.records(study)
+    own = next(record for record in records if record.config["lam"] == "budget")
+    other = next(record for record in records if record.config["lam"] == 1e-3)
+    named = {"itself": own.run_id, "another lambda": other.run_id}.get(baseline, baseline)
+    changed = replace(own, provenance=own.provenance | {"baseline": named})
+    directory = make.write(study, [changed if r is own else r for r in records])
+    write_report(directory)
+    assert differing(directory) == [f"journal: {own.run_id} baseline"]

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from minaction.errors import InputError
-from minaction.stats.intervals import mean_interval, paired_difference, paired_ratio
+from minaction.stats.intervals import (
+    mean_interval,
+    paired_difference,
+    paired_ratio,
+    ratio_of_means,
+)
 
 # Student (1908), hours of sleep gained by ten patients under two drugs: R's data set `sleep`.
 SLEEP_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
@@ -121,3 +126,60 @@ def test_the_order_of_rows_does_not_matter(values, random):
     assert paired_difference(treatment.loc[seeds], reference) == paired_difference(
         treatment, reference
     )
+
+
+def test_ratio_of_means_holds_what_a_paired_t_test_does_not_reject():
+    generator = np.random.default_rng(3)
+    bottom = generator.normal(-5.0, 0.8, size=9)
+    top = 0.4 * bottom + generator.normal(0.0, 0.3, size=9)
+    interval = ratio_of_means(top, bottom)
+    assert interval.n == 9
+    assert interval.estimate == pytest.approx(top.mean() / bottom.mean())
+    for end in (interval.low, interval.high):
+        assert stats.ttest_1samp(top - end * bottom, 0.0).pvalue == pytest.approx(0.05, rel=1e-6)
+    inside = (interval.low + interval.high) / 2
+    assert stats.ttest_1samp(top - inside * bottom, 0.0).pvalue > 0.05
+
+
+def test_ratio_of_means_to_a_constant_is_the_scaled_t_interval():
+    top = np.array(SLEEP_2)
+    scaled, plain = ratio_of_means(top, np.full(10, 4.0)), mean_interval(top / 4)
+    assert (scaled.low, scaled.estimate, scaled.high) == pytest.approx(
+        (plain.low, plain.estimate, plain.high)
+    )
+
+
+def test_ratio_of_means_has_no_bounded_interval_over_what_may_be_zero():
+    interval = ratio_of_means([1.0, 2.0, 3.0], [1.0, -1.0, 0.1])
+    assert interval.estimate == pytest.approx(2.0 / (0.1 / 3))
+    assert math.isnan(interval.low)
+    assert math.isnan(interval.high)
+
+
+def test_ratio_of_means_with_too_few_pairs():
+    one = ratio_of_means([3.0], [2.0])
+    assert (one.n, one.estimate) == (1, 1.5)
+    assert math.isnan(one.low)
+    none = ratio_of_means([], [])
+    assert none.n == 0
+    assert math.isnan(none.estimate)
+
+
+def test_ratio_of_means_refuses_what_it_cannot_divide():
+    with pytest.raises(InputError, match="denominator: expected a mean other than 0"):
+        ratio_of_means([1.0, 2.0], [1.0, -1.0])
+    with pytest.raises(InputError, match="numerator: expected shape"):
+        ratio_of_means([1.0], [1.0, 2.0])
+
+
+@given(
+    st.lists(st.tuples(finite, st.floats(1.0, 1e3)), min_size=2, max_size=8),
+    st.floats(0.1, 10.0),
+)
+def test_ratio_of_means_scales_with_the_numerator(pairs, factor):
+    top, bottom = (np.array(column) for column in zip(*pairs, strict=True))
+    interval, scaled = ratio_of_means(top, bottom), ratio_of_means(factor * top, bottom)
+    size = np.abs(top).max() + 1
+    assert scaled.estimate == pytest.approx(factor * interval.estimate, abs=1e-9 * size)
+    if not math.isnan(interval.low) and not math.isnan(scaled.low):
+        assert interval.low <= interval.estimate <= interval.high

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minaction.data.sources import Modality, source_of
+from minaction.data.source import Modality
+from minaction.data.sources import source_of
 from minaction.errors import InputError
 
 
@@ -19,16 +20,25 @@ from minaction.errors import InputError
 class DataSpec:
     """What a model must know about a data set, and nothing more.
 
+    What a sample is follows from its shape and from `vocabulary`:
+
+    - (F,) with vocabulary None: a vector of features;
+    - (T,) with vocabulary V: T token ids, int64, 0 = padding;
+    - (T, C): T time steps of C channels or features;
+    - (C, H, W): an image;
+    - (T, C, H, W): T frames of C channels, for events the polarities.
+
     Attributes:
         name: name of the data set.
         modality: the kind of signal.
         shape: shape of ONE sample, for example (1, 28, 28).
         classes: number of classes.
         class_names: one name per class.
+        vocabulary: number of token ids, padding included; None for everything that is not text.
 
     Raises:
-        InputError: a dimension or the number of classes is not positive, or names and classes
-            disagree.
+        InputError: a dimension or the number of classes is not positive, names and classes
+            disagree, or a vocabulary comes with another shape than (T,).
     """
 
     name: str
@@ -36,6 +46,7 @@ class DataSpec:
     shape: tuple[int, ...]
     classes: int
     class_names: tuple[str, ...]
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1:
@@ -43,6 +54,11 @@ class DataSpec:
         if self.classes < 1 or len(self.class_names) != self.classes:
             raise InputError(
                 f"class_names has {len(self.class_names)} names for {self.classes} classes"
+            )
+        if self.vocabulary is not None and (self.vocabulary < 2 or len(self.shape) != 1):
+            raise InputError(
+                f"vocabulary is {self.vocabulary} with shape {self.shape}, expected padding and "
+                f"at least one token, and a shape of (T,)"
             )
 
     @classmethod
@@ -55,6 +71,7 @@ class DataSpec:
             shape=source.shape,
             classes=len(source.class_names),
             class_names=source.class_names,
+            vocabulary=source.vocabulary,
         )
 
 
@@ -63,7 +80,7 @@ class Split:
     """Samples and labels of one part of a data set.
 
     Attributes:
-        x: samples, float32 [n, *shape].
+        x: samples, float32 [n, *shape], or token ids, int64 [n, T].
         y: labels, int64 [n].
         groups: int64 [n], who or what a sample was recorded from, or None where it does not
             matter; a group never spans two splits.
@@ -77,8 +94,10 @@ class Split:
     groups: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.x.dtype != torch.float32:
-            raise InputError(f"x has dtype {self.x.dtype}, expected torch.float32")
+        if self.x.dtype not in (torch.float32, torch.int64):
+            raise InputError(
+                f"x has dtype {self.x.dtype}, expected torch.float32, or torch.int64 for tokens"
+            )
         _check_per_sample("y", self.y, len(self.x))
         if self.groups is not None:
             _check_per_sample("groups", self.groups, len(self.x))
@@ -130,11 +149,12 @@ class Dataset:
 def fingerprint_of(spec: DataSpec, splits: dict[str, Split]) -> str:
     """Return the sha256 (64 hex digits) of a spec and the contents of its splits.
 
-    Hashed are the spec as canonical JSON and, for each split in the order given, every tensor's
-    name, dtype, shape and little-endian bytes; so neither the machine's byte order nor the
-    memory layout matters.
+    Hashed are the spec as canonical JSON (a vocabulary only if there is one) and, for each split
+    in the order given, every tensor's name, dtype, shape and little-endian bytes; so neither the
+    machine's byte order nor the memory layout matters.
     """
-    digest = hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode())
+    fields = {key: value for key, value in asdict(spec).items() if value is not None}
+    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     for name, split in splits.items():
         for field, tensor in (("x", split.x), ("y", split.y), ("groups", split.groups)):
             if tensor is not None:
@@ -164,6 +184,19 @@ def _check_fits(name: str, split: Split, spec: DataSpec) -> None:
         raise InputError(
             f"{name} has {len(split)} samples of shape {shape}, expected some of {spec.shape}"
         )
+    _check_values(name, split.x, spec.vocabulary)
     low, high = int(split.y.min()), int(split.y.max())
     if low < 0 or high >= spec.classes:
         raise InputError(f"{name} has labels {low} to {high}, expected 0 to {spec.classes - 1}")
+
+
+def _check_values(name: str, x: Tensor, vocabulary: int | None) -> None:
+    expected = torch.float32 if vocabulary is None else torch.int64
+    if x.dtype != expected:
+        raise InputError(f"{name} has x of {x.dtype}, expected {expected} as by its spec")
+    if vocabulary is not None:
+        low, high = x.aminmax()
+        if low < 0 or high >= vocabulary:
+            raise InputError(
+                f"{name} has token ids {int(low)} to {int(high)}, expected 0 to {vocabulary - 1}"
+            )

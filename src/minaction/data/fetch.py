@@ -7,18 +7,20 @@ is downloaded into the folder the caller names, else into the user's cache.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minaction.data.sources import SourceFile, source_of
+from minaction.data.checksums import difference
+from minaction.data.source import SourceFile
+from minaction.data.sources import refetch_hint, source_of
 from minaction.errors import DataFileError, StorageError
 
 DATA_VARIABLE = "MINACTION_DATA"
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 1 << 16
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ def roots(data_dir: str | Path | None = None) -> tuple[Path, ...]:
         data_dir: a folder to look in before all others.
     """
     named = [data_dir, os.environ.get(DATA_VARIABLE)]
-    return (*(Path(root).expanduser() for root in named if root), _user_cache())
+    return (*(Path(root).expanduser() for root in named if root), user_cache())
 
 
 def status(name: str, data_dir: str | Path | None = None) -> DatasetStatus:
@@ -119,7 +121,7 @@ def fetch(
         StorageError: the download could not be written.
     """
     files = fetch_files(name, data_dir, announce)
-    return next((path.parent for path in files.values()), None)
+    return _home(name, data_dir) if files else None
 
 
 def fetch_files(
@@ -141,16 +143,12 @@ def fetch_files(
     return {file.name: result.path for file, result in zip(source.files, checked, strict=True)}
 
 
-def refetch_hint(path: Path) -> str:
-    """Return what to do about a damaged data file."""
-    return f"delete it and run `minaction data fetch {path.parent.name}`"
-
-
 def _say_nothing(line: str) -> None:
     pass
 
 
-def _user_cache() -> Path:
+def user_cache() -> Path:
+    """Return this package's folder in the user's cache."""
     # Imported here, as most callers never get this far and pooch is slow to import.
     import pooch
 
@@ -158,13 +156,19 @@ def _user_cache() -> Path:
 
 
 def _find_file(folder: Path, file: SourceFile) -> Path | None:
-    for path in (folder / file.name, folder / file.unpacked_name):
-        try:
-            if path.is_file():
-                return path
-        except OSError as error:
-            raise DataFileError(path, f"cannot be read ({error.strerror})") from error
-    return None
+    names = (file.name, file.unpacked_name, file.packed_name)
+    try:
+        path = next((folder / name for name in names if (folder / name).is_file()), None)
+        if path is None and file.unpacked is not None and (folder / file.unpacked).exists():
+            # Files of an unpacked archive are named from the folder it was unpacked in.
+            path = folder / file.unpacked if file.unpacked_whole else folder
+    except OSError as error:
+        raise DataFileError(folder / file.name, f"cannot be read ({error.strerror})") from error
+    return path
+
+
+def _folder(root: Path, name: str) -> Path:
+    return root / (source_of(name).folder or name)
 
 
 def _missing(folder: Path, name: str) -> list[SourceFile]:
@@ -172,13 +176,13 @@ def _missing(folder: Path, name: str) -> list[SourceFile]:
 
 
 def _complete_folder(name: str, data_dir: str | Path | None) -> Path | None:
-    folders = (root / name for root in roots(data_dir))
+    folders = (_folder(root, name) for root in roots(data_dir))
     return next((folder for folder in folders if not _missing(folder, name)), None)
 
 
 def _home(name: str, data_dir: str | Path | None) -> Path:
     """Return the folder that lacks the fewest files; of equals the first."""
-    folders = [root / name for root in roots(data_dir)]
+    folders = [_folder(root, name) for root in roots(data_dir)]
     return min(folders, key=lambda folder: len(_missing(folder, name)))
 
 
@@ -187,24 +191,9 @@ def _check_file(folder: Path, file: SourceFile) -> CheckedFile:
     if path is None:
         path, problem = folder / file.name, f"missing; run `minaction data fetch {folder.name}`"
     else:
-        difference = _difference(path, file, unpacked=path.name == file.unpacked_name)
-        problem = f"{difference}; {refetch_hint(path)}" if difference else None
+        found = difference(path, file)
+        problem = f"{found}; {refetch_hint(path)}" if found else None
     return CheckedFile(path=path, ok=problem is None, problem=problem)
-
-
-def _difference(path: Path, file: SourceFile, *, unpacked: bool = False) -> str | None:
-    """Return how the contents of `path` differ from the published ones, or None."""
-    size = file.unpacked_bytes if unpacked else file.bytes
-    sha256 = file.unpacked_sha256 if unpacked else file.sha256
-    try:
-        found_size = path.stat().st_size
-        if found_size != size:
-            return f"has {found_size} bytes, expected {size}"
-        with path.open("rb") as stream:
-            found_sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return None if found_sha256 == sha256 else f"has sha256 {found_sha256}, expected {sha256}"
 
 
 def _download_missing(
@@ -213,7 +202,8 @@ def _download_missing(
     # Imported here for the same reason as pooch.
     from filelock import FileLock
 
-    folder = (Path(data_dir).expanduser() if data_dir else _user_cache()) / name
+    root = Path(data_dir).expanduser() if data_dir else user_cache()
+    folder = _folder(root, name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # One download at a time: whoever waited finds the files in place.
@@ -229,15 +219,18 @@ def _download_missing(
 
 
 def _download(file: SourceFile, folder: Path, announce: Callable[[str], None]) -> None:
+    destination = folder / file.name
     # Beside its destination, because only a rename within one file system is atomic.
-    part = folder / f"{file.name}.part"
-    failures = []
+    part = destination.with_name(f"{destination.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    failures = [] if file.urls else ["nowhere, as its authors give it to people only"]
     try:
         for url in file.urls:
-            announce(f"downloading {url} ({file.bytes / 1e6:.1f} MB)")
-            failure = _retrieve(url, part) or _difference(part, file)
+            size = f" ({file.bytes / 1e6:.1f} MB)" if file.bytes is not None else ""
+            announce(f"downloading {url}{size}")
+            failure = _retrieve(url, part) or difference(part, file)
             if failure is None:
-                part.replace(folder / file.name)
+                part.replace(destination)
                 return
             failures.append(f"{url} ({failure})")
     finally:
@@ -262,6 +255,8 @@ def _retrieve(url: str, path: Path) -> str | None:
 def _cannot_download(name: str, data_dir: str | Path | None, why: str) -> DataFileError:
     folder = _home(name, data_dir)
     first, *others = [file.name for file in _missing(folder, name)]
+    if len(others) > _MAX_NAMED:
+        others = [*others[:_MAX_NAMED], f"{len(others) - _MAX_NAMED} more"]
     also = f", and likewise {', '.join(others)}" if others else ""
     return DataFileError(
         folder / first,

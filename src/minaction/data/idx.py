@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from minaction.data.fetch import refetch_hint
+from minaction.data.sources import refetch_hint
 from minaction.errors import DataFileError
 
 _GZIP_MAGIC = b"\x1f\x8b"

@@ -138,4 +138,5 @@ def _spec(fields: dict[str, Any]) -> DataSpec:
         shape=tuple(fields["shape"]),
         classes=fields["classes"],
         class_names=tuple(fields["class_names"]),
+        vocabulary=fields.get("vocabulary"),
     )

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from minaction.data.dataset import Dataset, DataSpec, Split
-from minaction.data.fetch import fetch_files, refetch_hint
+from minaction.data.fetch import fetch_files
 from minaction.data.idx import read_images, read_labels
+from minaction.data.sources import refetch_hint
 from minaction.data.split import stratified_holdout
 from minaction.errors import DataFileError
 

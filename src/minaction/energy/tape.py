@@ -35,9 +35,11 @@ class Tape:
 
     Compiled models run uncompiled inside the block, so that their layers can be named. Inside a
     compiled function layers are named by function and order (`relu`, `relu#2`), and `layers`
-    cannot be used. Not seen: nonlinearities written as arithmetic, such as `x.clamp(min=0)`; give
-    them a module and name it in `layers`. Do not combine with activation checkpointing
-    (`torch.utils.checkpoint`): it runs layers again outside the tape.
+    cannot be used; the compiler hides `F.tanh`, `F.sigmoid`, `F.hardsigmoid` and `F.hardswish`
+    there, also as modules (`torch.tanh` and `torch.sigmoid` are seen). Not seen anywhere:
+    nonlinearities written as arithmetic, such as `x.clamp(min=0)`; give them a module and name it
+    in `layers`. Do not combine with activation checkpointing (`torch.utils.checkpoint`): it runs
+    layers again outside the tape.
 
     Args:
         model: Any module. It is not changed, and all hooks are gone when the block ends.

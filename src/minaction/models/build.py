@@ -10,6 +10,7 @@ from torch import nn
 from minaction.data.dataset import DataSpec
 from minaction.errors import ModelError, UnknownNameError
 from minaction.models.catalog import MODELS
+from minaction.models.ratio import parse_ratio
 from minaction.models.sizing import Builder, size_of
 
 TOLERANCE = 0.10
@@ -17,7 +18,12 @@ TOLERANCE = 0.10
 
 
 def build_model(
-    name: str, spec: DataSpec, *, parameters: int = 100_000, seed: int = 0
+    name: str,
+    spec: DataSpec,
+    *,
+    parameters: int = 100_000,
+    seed: int = 0,
+    ratio: float | str | None = None,
 ) -> nn.Module:
     """Build a model of the catalogue, sized to a parameter budget and initialised from `seed`.
 
@@ -26,18 +32,23 @@ def build_model(
         spec: The data set's spec: shape of a sample and number of classes.
         parameters: Budget; the model has within 10 % of it.
         seed: Seed of the initial weights. The global random state is neither used nor changed.
+        ratio: Width of a hidden layer over that of the one before: a number, a fraction such as
+            "2/3", or "golden"; None leaves the model its own proportions. What it means for each
+            model is said where that is sized.
 
     Returns:
         The model in training mode, on the CPU.
 
     Raises:
         UnknownNameError: No such model.
-        ModelError: The model does not fit the data or cannot meet the budget.
+        ModelError: The model does not fit the data or cannot meet the budget, or `ratio` is none.
     """
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)
     module, _, function = MODELS[name].partition(":")
-    build: Builder = getattr(importlib.import_module(module), function)(spec, parameters)
+    number = None if ratio is None else parse_ratio(ratio)
+    size_model = getattr(importlib.import_module(module), function)
+    build: Builder = size_model(spec, parameters, number)
     size = size_of(build)
     if abs(size - parameters) > TOLERANCE * parameters:
         raise ModelError(

@@ -5,5 +5,12 @@ from __future__ import annotations
 MODELS: dict[str, str] = {
     "mlp": "minaction.models.conventional:sized_mlp",
     "cnn": "minaction.models.conventional:sized_cnn",
+    "gru": "minaction.models.sequence:sized_gru",
+    "tcn": "minaction.models.sequence:sized_tcn",
+    "transformer": "minaction.models.transformer:sized_transformer",
+    "dual-pathway": "minaction.models.dual_pathway:sized_dual_pathway",
+    "lagrangian": "minaction.models.lagrangian:sized_lagrangian",
+    "lif-mlp": "minaction.models.spiking:sized_lif_mlp",
+    "lif-cnn": "minaction.models.spiking:sized_lif_cnn",
 }
 """Name of each model and the function that sizes it for a data set, as `module:function`."""

@@ -8,6 +8,9 @@ from typing import Any
 ABSENT = "\u2014"
 MINUS = "\u2212"
 
+TEXT_SHOWN = 300
+"""Characters of an error or reason that are shown; the journal has all."""
+
 Formatter = Callable[[float], str]
 
 
@@ -27,8 +30,8 @@ def percent(value: float) -> str:
     size = abs(value)
     if size < 1:
         return f"{number(value)} %"
-    decimals = 0 if size >= 99.95 else 1 if size >= 10 else 2
-    return f"{value:,.{decimals}f} %"
+    decimals = 0 if size >= 99.95 else 1 if size >= 9.995 else 2
+    return signed(f"{value:,.{decimals}f} %")
 
 
 def accuracy(value: float) -> str:
@@ -47,9 +50,14 @@ def points(value: float) -> str:
     return signed("0.00" if float(text) == 0 else text) + " pp"
 
 
+def margin(value: float) -> str:
+    """Write a margin of accuracy, a fraction, in percentage points without sign: 0.5 pp."""
+    return f"{number(100 * value).rstrip('0').rstrip('.')} pp"
+
+
 def fold(value: float) -> str:
     """Write a fold reduction: 1,203x · 41.3x · 1.00x."""
-    decimals = 0 if value >= 100 else 1 if value >= 10 else 2
+    decimals = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
     return f"{value:,.{decimals}f}x" if value >= 0.01 else f"{number(value)}x"
 
 
@@ -58,8 +66,10 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def lam(value: float) -> str:
-    """Write a lambda as short as it is exact: 0 · 0.01 · 1e-4 · 2.5e-5."""
+def lam(value: float | str) -> str:
+    """Write a lambda as short as it is exact: 0 · 0.01 · 1e-4 · 2.5e-5 · budget."""
+    if isinstance(value, str):
+        return value
     if value == 0 or 1e-3 <= value < 1e4:
         return f"{value:g}"
     mantissa, exponent = f"{value:e}".split("e")
@@ -87,11 +97,22 @@ def optional(value: float | None, write: Formatter) -> str:
 
 
 def bounds(interval: Mapping[str, Any], write: Formatter) -> str:
-    """Write the ends of an interval, or why there are none."""
+    """Write the ends of an interval, their unit once, or why there are none."""
     if interval["low"] is None:
         seeds = interval["n"]
         return f"{seeds} seed{'' if seeds == 1 else 's'}, no interval"
-    return f"{write(interval['low'])} to {write(interval['high'])}"
+    low, high = write(interval["low"]), write(interval["high"])
+    for unit in (" %", " pp", "x"):
+        if high.endswith(unit):
+            low = low.removesuffix(unit)
+    return f"{low} to {high}"
+
+
+def short(text: str | None) -> str | None:
+    """Return the beginning of a text of the journal, with its length where it is cut."""
+    if text is None or len(text) <= TEXT_SHOWN:
+        return text
+    return f"{text[:TEXT_SHOWN]}\u2026 ({len(text):,} characters; the journal has all)"
 
 
 def scientific(value: float, decimals: int) -> str:

@@ -1,21 +1,29 @@
-"""From records to one table: a row for every run the study plans, done or not."""
+"""From records to tables: a row for every run the study plans, done or not, and one per layer."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import pandas as pd
 
 from minaction.study.design import RunConfig, run_id, runs
+from minaction.study.gauge_fields import finite_number, gauge_fixed, layer_gauge_fixed
 from minaction.study.journal import Record, RunStatus
 from minaction.study.study_file import Study
 
 MISSING = "missing"
 """Status of a planned run that has no record yet."""
 STATUSES = (*(str(status) for status in RunStatus), MISSING)
+
+BUDGET = "budget"
+"""The lambda of runs that find their own; all other levels are numbers."""
+
+BUDGET_TERMS = ("margin", "aim")
+"""What the configuration of a budget run has besides the settings of its cell."""
 
 GROUP = ("dataset", "model", "energy")
 """Factors that always name a lambda curve."""
@@ -25,7 +33,11 @@ MEASURED = (
     "val_accuracy",
     "zero_fraction",
     "silent_fraction",
+    "energy_activation",
     "energy_gauge_fixed",
+    "gauge_output_difference",
+    "lam_final",
+    "shadow_price",
 )
 """Metrics that become columns under their own names; `energy_value` stands beside them."""
 
@@ -35,12 +47,31 @@ def run_frame(study: Study, records: Sequence[Record]) -> pd.DataFrame:
 
     Columns: `run_id`, the run's configuration, `status` (`missing` without a record), `error`,
     the metrics of `MEASURED` and `energy_value`, the internal energy (dimensionless) that the run
-    was trained with, as float64, NaN where a run has none.
+    was trained with, as float64, NaN where a run has none; `energy_activation`, of which
+    `energy_gauge_fixed` is the gauge-fixed twin; `gauge_reason`, why a recorded run has no
+    gauge-fixed energy, and `baseline`, the run a budget's target comes from.
     """
     found = {record.run_id: record for record in records}
-    planned = [(run_id(config), config) for config in runs(study)]
+    planned = [(run_id(config), config) for config in planned_runs(study)]
     rows = [run_row(name, config, found.get(name)) for name, config in planned]
     return pd.DataFrame(rows)
+
+
+def planned_runs(study: Study) -> list[RunConfig]:
+    """Return the runs of the design, before them the baselines of its budget runs.
+
+    A baseline is the run at lambda 0 of the same cell and the first seed, also where the study has
+    no level 0.
+    """
+    design = runs(study)
+    planned = {run_id(config) for config in design}
+    baselines = {}
+    for config in design:
+        if config["lam"] == BUDGET:
+            own = {key: level for key, level in config.items() if key not in BUDGET_TERMS}
+            baseline = cast(RunConfig, {**own, "lam": 0.0, "seed": 0})
+            baselines[run_id(baseline)] = baseline
+    return [*(config for name, config in baselines.items() if name not in planned), *design]
 
 
 def run_row(name: str, config: RunConfig, record: Record | None) -> dict[str, Any]:
@@ -51,7 +82,64 @@ def run_row(name: str, config: RunConfig, record: Record | None) -> dict[str, An
     row["error"] = record.error if record else None
     row |= {metric: finite(metrics.get(metric)) for metric in MEASURED}
     row["energy_value"] = finite(metrics.get(energy_metric(config["energy"])))
+    row["gauge_reason"] = gauge_fixed(record)[1] if record else None
+    row["baseline"] = record.provenance.get("baseline") if record else None
     return row
+
+
+def layer_frame(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
+    """Return one row per `ok` run and layer with a share of the energy the run was trained with.
+
+    Columns: those of `frame` from `run_frame` that say which run it is, `layer`, `units`,
+    `energy_value`, `energy_activation` and `energy_gauge_fixed`, the layer's shares,
+    `gauge_reason`, `zero_fraction`, `silent_fraction`. Layers are in natural order, `net.9` before
+    `net.10`.
+    """
+    found = {record.run_id: record for record in records}
+    settings = ["run_id", "status", *grouping(frame), "lam", "seed"]
+    done = frame.loc[frame["status"] == "ok", settings].to_dict("records")
+    rows = [
+        {str(key): level for key, level in run.items()} | row
+        for run in done
+        for row in layer_rows(found[run["run_id"]])
+    ]
+    return pd.DataFrame(rows, columns=[*settings, *LAYER_COLUMNS])
+
+
+LAYER_COLUMNS = (
+    "layer",
+    "units",
+    "energy_value",
+    "energy_activation",
+    "energy_gauge_fixed",
+    "gauge_reason",
+    "zero_fraction",
+    "silent_fraction",
+)
+
+
+def layer_rows(record: Record) -> Iterator[dict[str, Any]]:
+    """Yield the rows of one record's layers, in natural order; see `layer_frame`."""
+    metric = energy_metric(str(record.config.get("energy")))
+    for name, measured in sorted(record.layers.items(), key=lambda item: natural(item[0])):
+        if isinstance(measured, dict) and metric in measured:
+            value, reason = layer_gauge_fixed(record, name)
+            numbers = ("units", "energy_activation", "zero_fraction", "silent_fraction")
+            yield {
+                "layer": name,
+                "energy_value": finite(measured[metric]),
+                "energy_gauge_fixed": math.nan if value is None else value,
+                "gauge_reason": reason,
+                **{number: finite(measured.get(number)) for number in numbers},
+            }
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a sort key that takes runs of digits for numbers."""
+    return [
+        (1, int(part), "") if part.isdecimal() and part.isascii() else (0, 0, part)
+        for part in re.split(r"([0-9]{1,18})", name)
+    ]
 
 
 def energy_metric(energy: str) -> str:
@@ -61,9 +149,8 @@ def energy_metric(energy: str) -> str:
 
 def finite(value: object) -> float:
     """Return a metric as a float, NaN where it is missing or no finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return math.nan
-    return float(value) if math.isfinite(value) else math.nan
+    number = finite_number(value)
+    return math.nan if number is None else number
 
 
 def outside_design(frame: pd.DataFrame, records: Sequence[Record]) -> list[Record]:
@@ -74,9 +161,18 @@ def outside_design(frame: pd.DataFrame, records: Sequence[Record]) -> list[Recor
 
 def grouping(frame: pd.DataFrame) -> list[str]:
     """Return the columns that name a lambda curve: `GROUP` and every other factor that varies."""
-    fixed = {*GROUP, "lam", "seed"}
+    fixed = {*GROUP, "lam", "seed", *BUDGET_TERMS}
     settings = [name for name in RunConfig.__annotations__ if name not in fixed]
-    return [*GROUP, *(name for name in settings if len(set(frame[name])) > 1)]
+    return [*GROUP, *(name for name in settings if name in frame and len(set(frame[name])) > 1)]
+
+
+def lambda_levels(frame: pd.DataFrame) -> list[float | str]:
+    """Return the levels of lambda, ascending, the budget last."""
+    levels = frame["lam"].unique().tolist()
+    return [
+        *sorted(lam for lam in levels if lam != BUDGET),
+        *(lam for lam in levels if lam == BUDGET),
+    ]
 
 
 def status_counts(runs_of: pd.DataFrame) -> dict[str, int]:

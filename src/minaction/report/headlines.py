@@ -6,8 +6,11 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from minaction.report import formatting as write
-from minaction.report.frame import MISSING
+from minaction.report.comparison import NOT_COVERED
+from minaction.report.frame import BUDGET, MISSING
+from minaction.report.lambda_table import has_grid
 from minaction.report.provenance import mixed_conditions
+from minaction.study.gauge_fields import NOT_RECORDED
 from minaction.study.journal import RunStatus
 
 SHOWN = 12
@@ -15,11 +18,15 @@ SHOWN = 12
 
 
 def headlines(findings: dict[str, Any]) -> list[str]:
-    """Return the sentences that open the page: progress first, then one per lambda table."""
+    """Return the sentences that open the page: progress first, then one or two per lambda table."""
     sentences = [progress(findings["counts"])]
     if not findings["counts"]["recorded"]:
         return sentences
-    outcomes = [outcome(table, findings["study"]) for table in findings["lambda_tables"]]
+    outcomes = [
+        sentence
+        for table in findings["lambda_tables"]
+        for sentence in table_outcomes(table, findings["study"])
+    ]
     return sentences + shortened(outcomes, "more in the table of chosen \u03bb below")
 
 
@@ -50,43 +57,90 @@ def tally(statuses: dict[str, int], leave_out: Collection[str]) -> str:
     )
 
 
-def outcome(table: dict[str, Any], study: dict[str, Any]) -> str:
+def table_outcomes(table: dict[str, Any], study: dict[str, Any]) -> Iterator[str]:
+    """Yield what the chosen lambda of one table does, and what its budget does."""
+    if has_grid(table):
+        yield grid_outcome(table, study)
+    yield from (budget_outcome(table, row) for row in table["rows"] if row["lam"] == BUDGET)
+
+
+def grid_outcome(table: dict[str, Any], study: dict[str, Any]) -> str:
     """Say what the chosen lambda of one table does on the test split."""
     chosen, label = table["choice"], table["label"]
     if chosen["lam"] is None:
         return f"{label}: no \u03bb can be chosen ({chosen['reason']})."
-    margin = f"{write.number(100 * study['margin']).rstrip('0').rstrip('.')} pp"
     if chosen["lam"] == 0:
         if len(table["rows"]) == 1:
             return f"{label}: only \u03bb = 0 was run, so there is nothing to choose from."
         return (
-            f"{label}: no \u03bb > 0 is shown to keep validation accuracy within {margin} of "
-            "\u03bb = 0."
+            f"{label}: no \u03bb > 0 is shown to keep validation accuracy within "
+            f"{write.margin(study['margin'])} of \u03bb = 0."
         )
-    reduction, percent = chosen["fold_reduction"], chosen["energy_percent"]
-    if reduction["estimate"] is None:
-        energy = f"its raw energy cannot be compared ({reduction['reason']})"
-    elif reduction["estimate"] >= 1:
-        energy = (
-            f"its raw energy is {write.fold(reduction['estimate'])} lower "
-            f"({write.percent(percent['estimate'])} of \u03bb = 0)"
-        )
-    else:
-        energy = f"its raw energy is {write.percent(percent['estimate'])} of that at \u03bb = 0"
+    (row,) = (row for row in table["rows"] if row["lam"] == chosen["lam"])
     return (
         f"{label}: \u03bb = {write.lam(chosen['lam'])} is the largest that keeps validation "
-        f"accuracy within {margin}; on the test split {energy} and accuracy changes by "
-        f"{change(chosen['accuracy_change_pp'])}."
+        f"accuracy within {write.margin(study['margin'])}; on the test split "
+        f"{energy_change(row)}, and accuracy changes by {change(row['accuracy_change_pp'])}."
     )
+
+
+def budget_outcome(table: dict[str, Any], row: dict[str, Any]) -> str:
+    """Say what the budget of one table found and does on the test split."""
+    found = row["multiplier"]
+    if found["estimate"] is None:
+        return f"{table['label']}: the budget has found no \u03bb ({found['reason']})."
+    seeds = "1 seed" if found["n"] == 1 else f"median of {found['n']} seeds"
+    extent = "" if found["n"] == 1 else f", {write.bounds(found, write.number)}"
+    return (
+        f"{table['label']}: a budget of {write.margin(table['budget']['margin'])} finds "
+        f"\u03bb = {write.number(found['estimate'])} ({seeds}{extent}); on the test split "
+        f"{energy_change(row)}, and accuracy changes by {change(row['accuracy_change_pp'])}."
+    )
+
+
+def energy_change(row: dict[str, Any]) -> str:
+    """Say how the energy compares with that at lambda = 0: raw, and with rescaling taken out."""
+    raw = row["fold_reduction"]
+    if raw["estimate"] is None:
+        return f"energy cannot be compared with \u03bb = 0 ({raw['reason']})"
+    texts = [f"raw energy is {lower(row, 'fold_reduction', 'energy_percent')}"]
+    if "activation_fold" in row and row["activation_fold"]["estimate"] is not None:
+        texts.append(f"activation energy {lower(row, 'activation_fold', 'activation_percent')}")
+    if (missing := row["gauge_fixed_fold"]["reason"]) in (NOT_RECORDED, NOT_COVERED):
+        texts.append(f"gauge-fixed energy is {missing}")
+    elif missing:
+        texts.append(f"gauge-fixed energy cannot be compared ({missing})")
+    else:
+        left = lower(row, "gauge_fixed_fold", "gauge_fixed_percent")
+        texts.append(f"{left} with rescaling taken out{mere_rescaling(row['rescaling_percent'])}")
+    return ", ".join(texts)
+
+
+def lower(row: dict[str, Any], fold: str, percent: str) -> str:
+    """Write a fall as `41.3x lower (2.42 % of lambda = 0)`, a rise as a percentage."""
+    share = write.percent(row[percent]["estimate"])
+    if row[fold]["estimate"] >= 1:
+        return f"{write.fold(row[fold]['estimate'])} lower ({share} of \u03bb = 0)"
+    return f"{share} of that at \u03bb = 0"
+
+
+def mere_rescaling(interval: dict[str, Any]) -> str:
+    """Say how much of a fall was rescaling; nothing where there was no fall to share out."""
+    percent = interval["estimate"]
+    if percent is None:
+        return ""
+    share = "none" if percent <= 0 else write.percent(percent)
+    return f" ({share} of the fall, on a log scale, was mere rescaling)"
 
 
 def change(interval: dict[str, Any]) -> str:
     """Write a change in percentage points with its interval."""
     if interval["estimate"] is None:
         return f"an unknown amount ({interval['reason']})"
+    bounds = write.bounds(interval, write.points)
     return (
         f"{write.points(interval['estimate'])} "
-        f"(95 % interval {write.bounds(interval, write.points)})"
+        f"({bounds if interval['low'] is None else f'95 % interval {bounds}'})"
     )
 
 
@@ -94,6 +148,7 @@ def warnings(findings: dict[str, Any]) -> list[str]:
     """Return what a reader must know before trusting the numbers; empty if nothing."""
     return [
         *shortened(list(unfinished(findings)), "more in the tables below"),
+        *shortened(list(partly_gauged(findings)), "more in the tables below"),
         *shortened(list(strangers(findings)), "more records outside the design"),
         *(
             f"Not all runs were made under the same {condition}; see Provenance."
@@ -113,6 +168,18 @@ def unfinished(findings: dict[str, Any]) -> Iterator[str]:
                     f"{ended} of {row['planned']:,} runs; they are counted and left "
                     "out of the means."
                 )
+
+
+def partly_gauged(findings: dict[str, Any]) -> Iterator[str]:
+    """Yield a sentence for every table where only some runs have a gauge-fixed energy."""
+    for table in findings["lambda_tables"]:
+        missing = sum(entry["runs"] for entry in table["gauge_missing"])
+        done = sum(row["statuses"][RunStatus.OK] for row in table["rows"])
+        if 0 < missing < done:
+            yield (
+                f"{table['label']}: {missing:,} of {done:,} ok runs have no gauge-fixed energy; "
+                "its means and ratios are over the others."
+            )
 
 
 def strangers(findings: dict[str, Any]) -> Iterator[str]:

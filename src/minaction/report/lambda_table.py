@@ -3,138 +3,134 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from minaction.report.frame import GROUP, grouping, status_counts
-from minaction.stats.intervals import Interval, mean_interval, paired_difference, paired_ratio
+from minaction.report import formatting as write
+from minaction.report.comparison import accuracy, energies, finished, measured
+from minaction.report.estimates import absent, mean, spread
+from minaction.report.frame import (
+    BUDGET,
+    BUDGET_TERMS,
+    GROUP,
+    grouping,
+    lambda_levels,
+    layer_frame,
+    status_counts,
+)
+from minaction.report.layers import layer_table
 from minaction.stats.lambda_selection import select_lambda
+from minaction.study.journal import Record
 
-REFERENCE = "reference"
+CHOSEN = (
+    "energy_percent",
+    "fold_reduction",
+    "gauge_fixed_percent",
+    "gauge_fixed_fold",
+    "rescaling_percent",
+    "test_accuracy",
+    "accuracy_change_pp",
+)
+"""What the choice repeats of the row of the chosen lambda."""
 
 
 def lambda_tables(
-    frame: pd.DataFrame, *, margin: float, alpha: float, rule: str
+    frame: pd.DataFrame, records: Sequence[Record], *, margin: float, alpha: float, rule: str
 ) -> list[dict[str, Any]]:
     """Return one table per data set, model, energy and every other factor that varies.
 
     Means and intervals are over runs that are `ok`; every row counts the others. Comparisons with
-    lambda = 0 are paired by seed: accuracy as the mean difference in percentage points, energy as
-    the geometric mean ratio. All intervals are 95 % t intervals.
+    lambda = 0 are paired by seed: accuracy as the mean difference in percentage points, raw and
+    gauge-fixed energy as geometric mean ratios. All intervals are 95 % t intervals, that of
+    `rescaling_percent` a Fieller interval. Budget runs have a row of their own, with the median
+    and the range of the multipliers they found; no rule chooses it.
 
     Args:
         frame: From `run_frame`.
+        records: The records behind it, for the layers.
         margin: Non-inferiority margin of the choice, a fraction of accuracy.
         alpha: Level of its one-sided test.
         rule: Name of the rule, see `select_lambda`.
 
     Returns:
-        JSON-able tables in the order of the design, lambda ascending. `label` names a table in
-        full, `curve` within the panel of its data set and energy.
+        JSON-able tables in the order of the design, lambda ascending and the budget last. `label`
+        names a table in full, `curve` within the panel of its data set and energy; `gauge_missing`
+        lists why `ok` runs have no gauge-fixed energy.
     """
     by = grouping(frame)
-    choices = select_lambda(frame, by=by, margin=margin, alpha=alpha, rule=rule)
-    gauged = bool(frame["energy_gauge_fixed"].notna().any())
+    grid = frame.loc[frame["lam"] != BUDGET, :].astype({"lam": float})
+    choices = select_lambda(grid, by=by, margin=margin, alpha=alpha, rule=rule)
+    layers = layer_frame(frame, records)
     tables = []
     for _, group in frame.groupby(by, sort=False):
         factors = {name: group[name].tolist()[0] for name in by}
-        own = choices.loc[(choices[by] == list(factors.values())).all(axis="columns"), :]
         curve = label({name: factors[name] for name in by if name not in ("dataset", "energy")})
         names = {"label": label(factors), "curve": curve, "factors": factors}
-        tables.append(names | lambda_table(group, own, gauged=gauged))
+        own = lambda_table(group, of_group(choices, factors), factors["energy"])
+        tables.append(
+            names
+            | own
+            | {"gauge_missing": missing_reasons(group)}
+            | layer_table(of_group(layers, factors), factors["energy"])
+        )
     return tables
 
 
-def lambda_table(group: pd.DataFrame, choices: pd.DataFrame, *, gauged: bool) -> dict[str, Any]:
-    """Return the rows and the choice of one group; see `lambda_tables`."""
-    lams = sorted(group["lam"].unique().tolist())
-    cells = {lam: group.loc[group["lam"] == lam, :] for lam in lams}
-    tests = {row["lam"]: row for row in choices.to_dict("records")}
+def of_group(table: pd.DataFrame, factors: dict[str, Any]) -> pd.DataFrame:
+    """Return the rows of a table that belong to one group."""
+    same = (table[list(factors)] == list(factors.values())).all(axis="columns")
+    return table.loc[same, :]
+
+
+def lambda_table(group: pd.DataFrame, choices: pd.DataFrame, trained: str) -> dict[str, Any]:
+    """Return the rows, the choice and the budget of one group; see `lambda_tables`."""
+    cells = {lam: group.loc[group["lam"] == lam, :] for lam in lambda_levels(group)}
+    reference = finished(cells[0.0]) if 0.0 in cells else None
+    tests = {row["lam"]: test_row(row) for row in choices.to_dict("records")}
     rows = [
-        lambda_row(lam, cell, cells.get(0.0), gauged=gauged) | {"validation": test_row(tests[lam])}
+        lambda_row(lam, cell, reference, trained) | {"validation": tests.get(lam, NOT_TESTED)}
         for lam, cell in cells.items()
     ]
-    return {"rows": rows, "choice": choice(rows)}
+    budget = budget_terms(cells[BUDGET]) if BUDGET in cells else None
+    return {"rows": rows, "choice": choice(rows), "budget": budget}
 
 
 def lambda_row(
-    lam: float, cell: pd.DataFrame, reference: pd.DataFrame | None, *, gauged: bool
+    lam: float | str, cell: pd.DataFrame, reference: pd.DataFrame | None, trained: str
 ) -> dict[str, Any]:
-    """Return the numbers of one lambda, against the runs at lambda = 0 where there are any."""
-
-    def against(column: str, compare: Callable[[pd.Series, pd.Series], dict]) -> dict[str, Any]:
-        if lam == 0:
-            return absent(REFERENCE)
-        if reference is None:
-            return absent("no \u03bb = 0 in this study")
-        return compare(by_seed(cell, column), by_seed(reference, column))
-
-    row = {
-        "lam": lam,
-        "planned": len(cell),
-        "statuses": status_counts(cell),
-        "energy": mean(by_seed(cell, "energy_value")),
-        "energy_percent": against("energy_value", percent_of),
-        "fold_reduction": against("energy_value", fold_reduction),
-        "test_accuracy": mean(by_seed(cell, "test_accuracy")),
-        "accuracy_change_pp": against("test_accuracy", change_pp),
-        "zero_fraction": mean(by_seed(cell, "zero_fraction")),
-        "silent_fraction": mean(by_seed(cell, "silent_fraction")),
-    }
-    if gauged:
-        row["energy_gauge_fixed"] = mean(by_seed(cell, "energy_gauge_fixed"))
-        row["gauge_fixed_percent"] = against("energy_gauge_fixed", percent_of)
-    return row
-
-
-def by_seed(cell: pd.DataFrame, column: str) -> pd.Series:
-    """Return a metric of the cell's `ok` runs that have it, indexed by seed, in seed order."""
-    values = cell.loc[cell["status"] == "ok"].set_index("seed")[column]
-    return values.dropna().sort_index()
-
-
-def mean(values: pd.Series) -> dict[str, Any]:
-    """Return the mean with its 95 % t interval."""
-    return interval(mean_interval(values.to_numpy()))
-
-
-def change_pp(treatment: pd.Series, reference: pd.Series) -> dict[str, Any]:
-    """Return the paired mean difference of two fractions, in percentage points."""
-    return interval(paired_difference(100 * treatment, 100 * reference))
-
-
-def percent_of(treatment: pd.Series, reference: pd.Series) -> dict[str, Any]:
-    """Return 100 times the paired geometric mean ratio."""
-    return ratio(100 * treatment, reference)
-
-
-def fold_reduction(treatment: pd.Series, reference: pd.Series) -> dict[str, Any]:
-    """Return the paired geometric mean of reference / treatment."""
-    return ratio(reference, treatment)
-
-
-def ratio(numerator: pd.Series, denominator: pd.Series) -> dict[str, Any]:
-    """Return a paired ratio, or why there is none: a zero has no logarithm."""
-    if (numerator <= 0).any() or (denominator <= 0).any():
-        return absent("energy is 0 in some runs")
-    return interval(paired_ratio(numerator, denominator))
-
-
-def interval(value: Interval) -> dict[str, Any]:
-    """Return an interval as JSON: NaN becomes null, and `reason` says why an estimate is null."""
-    ends = {name: getattr(value, name) for name in ("estimate", "low", "high")}
-    return {
-        "n": value.n,
-        **{name: end if math.isfinite(end) else None for name, end in ends.items()},
-        "reason": None if value.n else "no run to measure",
+    """Return the numbers of one lambda, against the finished runs at lambda = 0 if there is one."""
+    done = finished(cell)
+    row: dict[str, Any] = {"lam": lam, "planned": len(cell), "statuses": status_counts(cell)}
+    if lam == BUDGET:
+        row["multiplier"] = spread(measured(done, "shadow_price"))
+    return row | {
+        **energies(lam, done, reference, trained),
+        **accuracy(lam, done, reference),
+        "zero_fraction": mean(measured(done, "zero_fraction")),
+        "silent_fraction": mean(measured(done, "silent_fraction")),
     }
 
 
-def absent(reason: str) -> dict[str, Any]:
-    """Return the JSON of an estimate that does not exist."""
-    return {"n": 0, "estimate": None, "low": None, "high": None, "reason": reason}
+def missing_reasons(group: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return why `ok` runs of a group have no gauge-fixed energy, with the number of each."""
+    reasons = group.loc[group["status"] == "ok", "gauge_reason"].value_counts().sort_index()
+    return [
+        {"reason": write.short(str(reason)), "runs": int(runs)} for reason, runs in reasons.items()
+    ]
+
+
+NOT_TESTED = {
+    "n": 0,
+    "difference_pp": None,
+    "lower_pp": None,
+    "p": None,
+    "eligible": False,
+    "selected": False,
+    "reason": "steered by validation accuracy itself; see the change on the test split",
+}
+"""The validation test of the budget's row."""
 
 
 def test_row(row: dict[Any, Any]) -> dict[str, Any]:
@@ -156,12 +152,26 @@ def test_row(row: dict[Any, Any]) -> dict[str, Any]:
 
 def choice(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the chosen lambda with its test result, or the reason why none could be chosen."""
-    names = ("energy_percent", "fold_reduction", "test_accuracy", "accuracy_change_pp")
     for row in rows:
         if row["validation"]["selected"]:
-            return {"lam": row["lam"], "reason": "", **{name: row[name] for name in names}}
+            return {"lam": row["lam"], "reason": "", **{name: row[name] for name in CHOSEN}}
     reason = rows[0]["validation"]["reason"]
-    return {"lam": None, "reason": reason, **{name: absent(reason) for name in names}}
+    return {"lam": None, "reason": reason, **{name: absent(reason) for name in CHOSEN}}
+
+
+def has_grid(table: dict[str, Any]) -> bool:
+    """Return whether a table has levels to choose from, or at least no budget in their place."""
+    return table["budget"] is None or any(row["lam"] not in (0, BUDGET) for row in table["rows"])
+
+
+def budget_terms(cell: pd.DataFrame) -> dict[str, Any]:
+    """Return what the budget runs of a group were asked for, and the baselines they refer to.
+
+    `margin` is the loss of accuracy allowed, a fraction; they aim at `aim` times as much.
+    """
+    asked = {name: cell[name].tolist()[0] for name in BUDGET_TERMS}
+    baselines = sorted({str(run) for run in cell["baseline"].dropna()})
+    return {**asked, "baselines": baselines}
 
 
 def label(factors: dict[str, Any]) -> str:

@@ -10,10 +10,9 @@ from plotly.offline import get_plotlyjs
 
 from minaction.report.figures import Figure, figures
 from minaction.report.markup import details, element, embedded_json, escape, section
+from minaction.report.page_lambda import choice_table, lambda_section
 from minaction.report.page_tables import (
     breakdown_tables,
-    choice_table,
-    lambda_section,
     provenance_table,
     run_table,
     timing_content,

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from minaction.report import formatting as write
+from minaction.report.frame import BUDGET
 from minaction.report.tables import compute_findings
 from minaction.study.directory import load_study_directory
 from minaction.study.journal import latest_records
 
-HEADER = ("lambda", "energy", "of lambda 0", "test accuracy", "change", "")
+HEADER = ("lambda", "raw energy", "of 0", "gauge-fixed", "of 0", "accuracy", "change", "")
 CHOSEN = "<- chosen on validation"
 
 
@@ -19,8 +20,9 @@ def lambda_summary(directory: str | Path) -> list[str]:
     """Return the lambda tables of a study as lines of text.
 
     A line on progress, then a table per data set, model and energy: means over the runs that are
-    `ok`, energy as geometric mean ratio to lambda = 0, accuracy change in percentage points. The
-    intervals are in the report.
+    `ok`, raw and gauge-fixed energy also as geometric mean ratios to lambda = 0, accuracy change in
+    percentage points; for a budget the multiplier found, the median over seeds. The intervals are
+    in the report.
 
     Args:
         directory: The study's directory.
@@ -41,14 +43,27 @@ def summary_row(row: dict[str, Any]) -> tuple[str, ...]:
     def cell(name: str, formatter: write.Formatter) -> str:
         return write.optional(row[name]["estimate"], formatter)
 
+    gauge_fixed = cell("energy_gauge_fixed", write.number)
+    if row["energy"]["n"] and not row["energy_gauge_fixed"]["n"]:
+        gauge_fixed = row["energy_gauge_fixed"]["reason"]
     return (
         write.lam(row["lam"]),
         cell("energy", write.number),
         cell("energy_percent", write.percent),
+        gauge_fixed,
+        cell("gauge_fixed_percent", write.percent),
         cell("test_accuracy", write.accuracy),
         cell("accuracy_change_pp", write.points),
-        CHOSEN if row["validation"]["selected"] else "",
+        remark(row),
     )
+
+
+def remark(row: dict[str, Any]) -> str:
+    """Return what is to be said of one lambda in words."""
+    if row["validation"]["selected"]:
+        return CHOSEN
+    found = row["multiplier"]["estimate"] if row["lam"] == BUDGET else None
+    return "" if found is None else f"<- lambda {write.number(found)} found"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

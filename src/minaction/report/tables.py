@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from minaction.report import formatting as write
+from minaction.report.comparison import in_two_words
 from minaction.report.frame import (
     MEASURED,
     MISSING,
@@ -25,9 +27,8 @@ from minaction.study.study_file import Study
 Findings = dict[str, Any]
 """Strings, numbers, null, lists and dicts only; the keys are those `compute_findings` names."""
 
-SCHEMA = 1
-ERROR_SHOWN = 300
-"""Characters of a run's error that the findings keep; the journal has all."""
+SCHEMA = 2
+"""Version of the findings, and so of what a stored page is compared with."""
 
 
 def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
@@ -43,9 +44,10 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
     Returns:
         `schema`; `study` (its name, rule and hashes); `headlines` and `warnings`, sentences;
         `counts`, runs by status, over all and by data set and model; `lambda_tables`, see
-        `lambda_tables`; `runs`, one row per recorded run; `outside_design`, records of no planned
-        run; `provenance`; `timing`. Fractions are fractions, names ending in `_pp` and `_percent`
-        are percentage points and percent.
+        `lambda_tables`; `gauge`, how many of the `ok` runs have a gauge-fixed energy and the
+        largest relative change of an output that gauge fixing caused; `runs`, one row per recorded
+        run; `outside_design`, records of no planned run; `provenance`; `timing`. Fractions are
+        fractions, names ending in `_pp` and `_percent` are percentage points and percent.
     """
     frame = run_frame(study, records)
     strangers = outside_design(frame, records)
@@ -59,8 +61,13 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
         "warnings": [],
         "counts": counts(frame),
         "lambda_tables": lambda_tables(
-            frame, margin=analysis.margin, alpha=analysis.alpha, rule=analysis.rule
+            frame,
+            planned,
+            margin=analysis.margin,
+            alpha=analysis.alpha,
+            rule=analysis.rule,
         ),
+        "gauge": gauge_summary(frame),
         "runs": run_rows(frame),
         "outside_design": [
             {"run_id": record.run_id, "status": str(record.status)} for record in strangers
@@ -109,19 +116,30 @@ def breakdown(frame: pd.DataFrame, factor: str) -> list[dict[str, Any]]:
     ]
 
 
+def gauge_summary(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return how many of the `ok` runs have a gauge-fixed energy, and how exact it was."""
+    done = frame.loc[frame["status"] == "ok", :]
+    difference = done["gauge_output_difference"].max()
+    return {
+        "runs": int(done["energy_gauge_fixed"].notna().sum()),
+        "of": len(done),
+        "max_output_difference": None if pd.isna(difference) else float(difference),
+    }
+
+
 def run_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the recorded runs in the order of the design, NaN as null."""
+    """Return the recorded runs in the order of the design, NaN as null.
+
+    `gauge_missing` says in two words why an `ok` run has no gauge-fixed energy.
+    """
     columns = ["run_id", "status", *grouping(frame), "lam", "seed", "energy_value", *MEASURED]
-    recorded = frame.loc[frame["status"] != MISSING, [*columns, "error"]].astype(object)
-    rows = recorded.where(recorded.notna(), None).to_dict("records")
-    return [
-        {str(key): value for key, value in row.items()} | {"error": short(row["error"])}
-        for row in rows
-    ]
+    recorded = frame.loc[frame["status"] != MISSING, [*columns, "gauge_reason", "error"]]
+    rows = recorded.astype(object).where(recorded.notna(), None).to_dict("records")
+    return [run_row({str(key): value for key, value in row.items()}) for row in rows]
 
 
-def short(error: str | None) -> str | None:
-    """Return the beginning of an error, with its length where it is cut."""
-    if error is None or len(error) <= ERROR_SHOWN:
-        return error
-    return f"{error[:ERROR_SHOWN]}\u2026 ({len(error):,} characters; the journal has all)"
+def run_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return one recorded run as the findings keep it."""
+    reason = row.pop("gauge_reason")
+    missing = in_two_words([reason]) if reason and row["status"] == "ok" else ""
+    return row | {"error": write.short(row["error"]), "gauge_missing": missing}

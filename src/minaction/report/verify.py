@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import Any, cast
 
 from minaction.errors import InputError
 from minaction.report.build import REPORT_NAME
+from minaction.report.frame import BUDGET, BUDGET_TERMS, planned_runs
 from minaction.report.page import FIGURE_CLASS, FINDINGS_ID, render_page
-from minaction.report.tables import compute_findings
-from minaction.study.design import RunConfig, run_id, runs
+from minaction.report.tables import SCHEMA, compute_findings
+from minaction.study.design import RunConfig, run_id
 from minaction.study.directory import load_study_directory
-from minaction.study.journal import Record, latest_records
+from minaction.study.journal import Record, RunStatus, latest_records
 from minaction.study.study_file import Study
 
 RELATIVE_TOLERANCE = 1e-9
@@ -60,15 +61,17 @@ def verify_report(directory: str | Path, page: str | Path | None = None) -> Veri
 
     Compared are the findings embedded in the page, the data of its plots, and every table cell
     and sentence as a reader sees it; and of the journal that each run's id is the hash of its
-    configuration, that the run belongs to the design, and that it was made under this study file
-    with this `[analysis]`: a rule changed after the first run is a difference.
+    configuration, that the run belongs to the design, that it was made under this study file with
+    this `[analysis]` (a rule changed after the first run is a difference), and that a budget's
+    target comes from a recorded run at lambda 0.
 
     Args:
         directory: The study's directory.
         page: The page to check; `report.html` in the directory by default.
 
     Raises:
-        InputError: There is no page, or the file is no report of this program.
+        InputError: There is no page, or the file is no report of this program or of another
+            version of it.
         StudyDirectoryError, StudyFileError, JournalError: The study cannot be read.
     """
     study, records = load_study_directory(directory), latest_records(directory)
@@ -145,17 +148,21 @@ def read_page(path: Path, directory: str | Path) -> PageContent:
     """Return the content of a stored page.
 
     Raises:
-        InputError: There is no page, or the file is no report of this program.
+        InputError: There is no page, or the file is no report of this program or of another
+            version of it.
     """
     remedy = f"run `minaction report {directory}`"
     try:
-        return parse_page(path.read_text("utf-8"))
+        page = parse_page(path.read_text("utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no report there; {remedy}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
     except (ValueError, KeyError, RecursionError):
         raise InputError(f"{path}: not a minAction report, or damaged; {remedy}") from None
+    if page.findings.get("schema", SCHEMA) != SCHEMA:
+        raise InputError(f"{path}: made by another version of minaction; {remedy}")
+    return page
 
 
 def parse_page(text: str) -> PageContent:
@@ -238,14 +245,26 @@ def by_path(cells: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 def check_journal(study: Study, records: Sequence[Record]) -> Iterator[Check]:
     """Yield the checks of each record against its own configuration and against the study."""
-    design = {run_id(config) for config in runs(study)}
+    design = {run_id(config) for config in planned_runs(study)}
     expected = {"study_sha256": study.sha256, "analysis_sha256": study.analysis_sha256}
+    found = {record.run_id: record for record in records}
     for record in records:
         at = f"journal: {record.run_id}"
         yield check(f"{at} run_id", record.run_id, hash_of(record.config))
         yield check(f"{at} in the design", record.run_id in design, True)
         for name, value in expected.items():
             yield check(f"{at} {name}", record.provenance.get(name), value)
+        if record.config.get("lam") == BUDGET and record.status is not RunStatus.FAILED:
+            yield check(f"{at} baseline", has_baseline(record, found), True)
+
+
+def has_baseline(record: Record, found: Mapping[str, Record]) -> bool:
+    """Return whether a budget's target comes from a recorded `ok` run of its cell at lambda 0."""
+    baseline = found.get(str(record.provenance.get("baseline")))
+    if baseline is None or baseline.status is not RunStatus.OK:
+        return False
+    own = {key: level for key, level in record.config.items() if key not in BUDGET_TERMS}
+    return baseline.config == {**own, "lam": 0, "seed": baseline.config.get("seed")}
 
 
 def hash_of(config: dict[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-"""Estimates with t intervals: a mean, a paired difference, a paired ratio.
+"""Estimates with t intervals: a mean, a paired difference, a paired ratio, a ratio of means.
 
 The seed is a block: two cells of a study share their seeds (the same initial draw, the same order
 of the data), so a cell is compared with another one seed by seed, never as two independent samples.
@@ -104,6 +104,54 @@ def paired_ratio(treatment: pd.Series, reference: pd.Series, confidence: float =
     log = paired_difference(log_of(treatment), log_of(reference), confidence)
     low, estimate, high = np.exp([log.low, log.estimate, log.high]).tolist()
     return Interval(n=log.n, estimate=estimate, low=low, high=high)
+
+
+def ratio_of_means(
+    numerator: Sequence[float] | np.ndarray,
+    denominator: Sequence[float] | np.ndarray,
+    confidence: float = 0.95,
+) -> Interval:
+    """Return mean(numerator) / mean(denominator) of paired values with its Fieller interval.
+
+    The interval holds every r that a two-sided paired t test of mean(numerator - r denominator) = 0
+    does not reject: it is exact for normal pairs and need not be symmetric. Where the mean of the
+    denominator is itself compatible with 0 no bounded interval exists and both ends are NaN.
+
+    Args:
+        numerator: Shape [n], paired with the denominator.
+        denominator: Shape [n], with a mean other than 0.
+        confidence: Coverage, between 0 and 1.
+
+    Raises:
+        InputError: The shapes differ, a value is NaN or infinite, the denominator's mean is 0, or
+            the confidence is not between 0 and 1.
+
+    Reference: Fieller (1954), Some problems in interval estimation, Journal of the Royal
+        Statistical Society B 16(2).
+    """
+    top, bottom = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    if top.shape != bottom.shape:
+        raise InputError(f"numerator: expected shape {bottom.shape} as the denominator's")
+    above, below = mean_interval(top, confidence), mean_interval(bottom, confidence)
+    if below.n and below.estimate == 0:
+        raise InputError("denominator: expected a mean other than 0")
+    if below.n < 2:
+        estimate = above.estimate / below.estimate
+        return Interval(n=below.n, estimate=estimate, low=np.nan, high=np.nan)
+    # half widths of the intervals of both means, and what their covariance is to their squares
+    half_above, half_below = (one.high - one.estimate for one in (above, below))
+    quantile = float(stats.t.ppf(0.5 + confidence / 2, below.n - 1))
+    shared = quantile**2 * float(np.cov(top, bottom)[0, 1]) / below.n
+    a = below.estimate**2 - half_below**2
+    b = above.estimate * below.estimate - shared
+    c = above.estimate**2 - half_above**2
+    estimate, low, high = above.estimate / below.estimate, np.nan, np.nan
+    if a > 0:
+        reach = np.sqrt(max(b * b - a * c, 0.0))
+        # the estimate lies between the ends; where they coincide rounding must not part them
+        low = min(float((b - reach) / a), estimate)
+        high = max(float((b + reach) / a), estimate)
+    return Interval(n=below.n, estimate=estimate, low=low, high=high)
 
 
 def paired_values(treatment: pd.Series, reference: pd.Series) -> np.ndarray:

@@ -264,14 +264,15 @@ class _Worker:
 
 @contextlib.contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Put off Ctrl-C and SIGTERM, so that a second one cannot cut a clean-up short."""
+    """Put off what stops the program, so that a second signal cannot cut a clean-up short."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's business
         return
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
         yield

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """The same networks every time, and nobody else's random state changed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

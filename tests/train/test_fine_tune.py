@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from minaction.data.load import load_dataset
+from minaction.errors import InputError
+from minaction.models.build import build_model
+from minaction.train.evaluate import evaluate
+from minaction.train.fine_tune import fine_tune
+from minaction.train.loop import TrainConfig
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_dataset("digits")
+
+
+def tuned(digits, epochs, **options):
+    model = build_model("mlp", digits.spec, parameters=3_000)
+    config = TrainConfig(batch_size=32, **options)
+    return model, fine_tune(model, digits.train, F.cross_entropy, config, epochs=epochs)
+
+
+def test_it_learns_repeatably_and_counts_its_steps(digits):
+    (one, steps), (other, _) = (tuned(digits, 4.5, lr=3e-3) for _ in range(2))
+    assert steps == round(4.5 * (len(digits.train) // 32))
+    assert not one.training
+    assert evaluate(one, digits.validation, F.cross_entropy).accuracy > 0.85
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+    different, _ = tuned(digits, 2.5, lr=3e-3, seed=1)
+    assert not torch.equal(next(iter(one.parameters())), next(iter(different.parameters())))
+
+
+def test_the_learning_rate_falls_to_zero(digits, monkeypatch):
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def watched(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    _, steps = tuned(digits, 1, lr=1e-3)
+    assert rates == pytest.approx([1e-3 * (1 - i / steps) for i in range(steps)])
+
+
+@pytest.mark.parametrize("epochs", [0, -1, float("nan"), float("inf")])
+def test_bad_epochs(digits, epochs):
+    with pytest.raises(InputError, match="epochs is"):
+        tuned(digits, epochs)
+
+
+def test_a_batch_larger_than_the_split(digits):
+    model = build_model("mlp", digits.spec, parameters=3_000)
+    config = TrainConfig(batch_size=10**6)
+    with pytest.raises(InputError, match="batch"):
+        fine_tune(model, digits.train, F.cross_entropy, config, epochs=1)
