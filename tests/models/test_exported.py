@@ -477,15 +477,18 @@ def test_a_model_that_changes_its_state(tmp_path):
         def __init__(self):
             super().__init__()
             self.register_buffer("calls", torch.zeros(()))
+            self.register_buffer("seen", torch.zeros(3))
 
         def forward(self, x):
             self.calls += 1
+            self.seen.copy_(x[0])  # read by nothing
             return x + self.calls
 
     path = saved(tmp_path / "counting.pt2", Counting(), (randn(2, 3),))
     loaded, x = load_exported(path), randn(2, 3)
     assert torch.equal(loaded(x), x + 1)
     assert torch.equal(loaded(x), x + 2)
+    assert torch.equal(loaded.seen, x[0])
     functional = torch.export.load(path).run_decompositions({})
     torch.export.save(functional, tmp_path / "functional.pt2")
     with pytest.raises(ModelError, match="changes its own state"):

@@ -180,7 +180,7 @@ def _calls(model: nn.Module, program: Program, layers: Mapping[str, Layer]) -> I
         reads = dict.fromkeys(ref.name for s in run for ref in refs_in((s.args, s.kwargs)))
         reads = tuple(name for name in reads if name not in written)
         writes = tuple(name for name in written if wanted.get(name, -1) >= index)
-        if writes:
+        if writes or any(name_of(s.target).endswith("_") for s in run):  # or changed in place
             functions = _renamed(run, reads, writes)
             path = step.path if step.path not in inner else _joined(step.path, name_of(step.target))
             yield _Call(module=_place_functions(model, path, functions), reads=reads, writes=writes)
