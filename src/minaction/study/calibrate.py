@@ -28,7 +28,7 @@ from minaction.train.loop import TrainConfig, build_optimizer, training_steps
 WORTH_TRYING_SECONDS = 120.0  # below this a study is over before a compiler has paid off
 ALLOWANCE = 0.1  # share of the predicted time that trying candidates may take
 REFERENCE_SECONDS = 10.0  # for timing the reference; then one cell of each model must do
-COMPILE_SECONDS = 15.0  # what compiling for one cell is expected to take before it was tried
+COMPILE_SECONDS = 30.0  # what compiling for one cell is expected to take before it was tried
 COVERED = 0.8  # share of the predicted time whose cells are timed
 GRAPHS_PER_CELL = 2  # lambda 0 and lambda > 0 compile separately
 GAIN = 0.9  # a candidate must take at most this share of the reference's time
@@ -99,9 +99,8 @@ def calibrate(
     total = sum(seconds.values()) / workers
     if total < WORTH_TRYING_SECONDS:
         return _decided(reference, f"the study is short ({total:.0f} s predicted)")
-    trials = Trials(_heaviest(seconds), load, workers, allowance=ALLOWANCE * total)
-    trials.run(reference, others)
-    chosen, reason = choose(reference, trials.predicted, trials.accuracy_drop, margin)
+    trials = Trials(_heaviest(seconds), load, workers, margin=margin, allowance=ALLOWANCE * total)
+    chosen, reason = trials.run(reference, others)
     return _decided(chosen, reason, trials.account())
 
 
@@ -140,35 +139,45 @@ class Trials:
     """
 
     def __init__(
-        self, cells: Sequence[Cell], load: Load, workers: int, *, allowance: float
+        self,
+        cells: Sequence[Cell],
+        load: Load,
+        workers: int,
+        *,
+        margin: float,
+        allowance: float,
     ) -> None:
         self.predicted: dict[Execution, float] = {}
-        self._cells, self._load, self._workers = cells, load, workers
+        self._cells, self._load, self._workers, self._margin = cells, load, workers, margin
         self._until = time.perf_counter() + allowance
         self._failed: dict[str, str] = {}
         self._not_tried: list[str] = []
         self._drops: dict[str, float | None] = {}
 
-    def run(self, reference: Execution, others: Sequence[Execution]) -> None:
-        """Predict the time of the reference and of as many others as time allows."""
+    def run(self, reference: Execution, others: Sequence[Execution]) -> tuple[Execution, str]:
+        """Return what to choose of the reference and as many others as time allows, and why."""
         self._reference = reference
         self.predicted[reference] = self._predict(reference)
         if not any(_has_images(cell, self._load) for cell in self._cells):
             others = [c for c in others if c.channels_last == reference.channels_last]
         for candidate in (c for c in others if not c.compile):
             self._try(candidate, expected=0.0)
-        # compiling takes long, and must leave time to check the best that does without it
-        kept = self._check_seconds(min(self.predicted, key=lambda c: self.predicted[c]))
+        # now, because compiling may use up all the time
+        choose(reference, self.predicted, self.accuracy_drop, self._margin)
         # what is fast without it tends to be fast with it
         compiled = sorted((c for c in others if c.compile), key=self._uncompiled_seconds)
         expected = COMPILE_SECONDS * len(self._cells)
         for candidate in compiled:
             started = time.perf_counter()
-            if self._try(candidate, expected + self._check_seconds(candidate) + kept):
+            if self._try(candidate, expected + self._check_seconds(candidate)):
                 expected = time.perf_counter() - started
+        return choose(reference, self.predicted, self.accuracy_drop, self._margin)
 
     def accuracy_drop(self, candidate: Execution) -> float:
         """Return the largest drop over the cells, infinite if there is no time to find out."""
+        known = self._drops.get(_label(candidate))
+        if known is not None:
+            return known
         if self._left() < self._check_seconds(candidate):
             self._drops[_label(candidate)] = None
             return math.inf
