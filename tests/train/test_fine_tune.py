@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from minaction.data.load import load_dataset
 from minaction.errors import InputError
@@ -34,16 +35,15 @@ def test_it_learns_repeatably_and_counts_its_steps(digits):
     assert not torch.equal(next(iter(one.parameters())), next(iter(different.parameters())))
 
 
-def test_the_learning_rate_falls_to_zero(digits, monkeypatch):
+def test_the_learning_rate_falls_to_zero(digits):
     rates = []
-    step = torch.optim.AdamW.step
-
-    def watched(self, *args, **kwargs):
-        rates.append(self.param_groups[0]["lr"])
-        return step(self, *args, **kwargs)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
-    _, steps = tuned(digits, 1, lr=1e-3)
+    watch = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    try:
+        _, steps = tuned(digits, 1, lr=1e-3)
+    finally:
+        watch.remove()
     assert rates == pytest.approx([1e-3 * (1 - i / steps) for i in range(steps)])
 
 

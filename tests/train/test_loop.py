@@ -295,3 +295,20 @@ def test_data_is_not_changed(noise):
 def test_no_gradient_stays_attached_to_the_history(noise):
     training = train(network(), noise, objective(1e-3), SMALL)
     assert all(isinstance(v, int | float) for entry in training.history for v in entry.values())
+
+
+def test_the_optimiser_does_what_torchs_adamw_does():
+    config = TrainConfig(lr=0.01, weight_decay=0.1)
+    ours, theirs = (nn.Linear(5, 3) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = [
+        build_optimizer(ours, config),
+        torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.1, fused=True),
+    ]
+    for step in range(4):
+        for model, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.zero_grad()
+            model(torch.full((2, 5), step - 1.5)).square().sum().backward()
+            optimizer.step()
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter, theirs.get_parameter(name), rtol=0, atol=0)

@@ -9,7 +9,6 @@ from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfiltfilt
 
 from minaction.data.dataset import Dataset, DataSpec
 from minaction.data.fetch import fetch_files
@@ -118,6 +117,8 @@ def _read_signal(header: Path) -> NDArray[np.float64]:
     samples = record.d_signal[:, record.sig_name.index(_LEAD)].astype(np.float64)
     if len(samples) < _RATE_HZ or samples.std() == 0:
         raise _damaged(data, f"has {len(samples)} samples without a heart's signal")
+    from scipy.signal import butter, sosfiltfilt  # takes most of a second to import
+
     band = butter(2, _BAND_HZ, "bandpass", fs=_RATE_HZ, output="sos")
     filtered = np.asarray(sosfiltfilt(band, samples))
     return filtered / filtered.std()

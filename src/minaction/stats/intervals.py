@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special  # scipy.stats takes most of a second to import
 
 from minaction.errors import InputError
 
@@ -59,7 +59,7 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
     estimate = float(sample.mean())
     if n == 1:
         return Interval(n=1, estimate=estimate, low=np.nan, high=np.nan)
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * standard_error(sample))
+    half = float(special.stdtrit(n - 1, 0.5 + confidence / 2) * standard_error(sample))
     return Interval(n=n, estimate=estimate, low=estimate - half, high=estimate + half)
 
 
@@ -140,7 +140,7 @@ def ratio_of_means(
         return Interval(n=below.n, estimate=estimate, low=np.nan, high=np.nan)
     # half widths of the intervals of both means, and what their covariance is to their squares
     half_above, half_below = (one.high - one.estimate for one in (above, below))
-    quantile = float(stats.t.ppf(0.5 + confidence / 2, below.n - 1))
+    quantile = float(special.stdtrit(below.n - 1, 0.5 + confidence / 2))
     shared = quantile**2 * float(np.cov(top, bottom)[0, 1]) / below.n
     a = below.estimate**2 - half_below**2
     b = above.estimate * below.estimate - shared

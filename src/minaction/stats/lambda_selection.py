@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special  # scipy.stats takes most of a second to import
 
 from minaction.errors import InputError
 from minaction.stats.intervals import paired_values, standard_error
@@ -139,5 +139,5 @@ def one_sided(differences: np.ndarray, margin: float, alpha: float) -> tuple[flo
     df, mean, error = differences.size - 1, differences.mean(), standard_error(differences)
     if error == 0:
         return float(mean), 0.0 if mean > -margin else 1.0
-    lower = mean - stats.t.ppf(1 - alpha, df) * error
-    return float(lower), float(stats.t.sf((mean + margin) / error, df))
+    lower = mean - special.stdtrit(df, 1 - alpha) * error
+    return float(lower), float(special.stdtr(df, -(mean + margin) / error))

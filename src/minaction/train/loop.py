@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -116,11 +117,21 @@ def train(
     return Training(history=history, steps=steps, train_seconds=seconds, diverged=not finite)
 
 
+class _AdamW(torch.optim.AdamW):
+    """AdamW without what keeps its methods out of compiled functions.
+
+    That imports the compiler, which takes over a second. A step is compiled up to its losses only,
+    so the optimiser never runs inside.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+
+
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Return the optimiser of a run: AdamW, which is Adam at weight decay 0."""
-    return torch.optim.AdamW(
-        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-    )
+    return _AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def training_steps(
