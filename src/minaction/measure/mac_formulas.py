@@ -75,6 +75,15 @@ def products_of(call: Call) -> list[Product] | None:
     return formula(call) if formula else None
 
 
+def backward_macs(product: Product) -> float:
+    """Return the MACs of a product's gradients: as many as its own for each factor that has one.
+
+    Of its two factors those that `reads` leaves out are weights or states that come of them.
+    """
+    factors = 2 - len(product.reads) + sum(factor.requires_grad for factor in product.reads)
+    return factors * product.macs
+
+
 def _linear(call: Call) -> list[Product]:
     source = call.argument(0, "input")
     return [Product(macs=_output(call).numel() * source.shape[-1], reads=(source,))]

@@ -13,7 +13,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from minaction.energy.scale_rules import JOINS, Call, tensors_in
 from minaction.measure.layer_sums import nonzero_fraction
-from minaction.measure.mac_formulas import FREE, Product, products_of
+from minaction.measure.mac_formulas import FREE, Product, backward_macs, products_of
 
 UNSEEN = "functions that cannot be seen (custom autograd functions, extensions)"
 
@@ -53,6 +53,8 @@ class MacTrace(TorchFunctionMode):
 
     Attributes:
         by_layer: Costs by layer name, over all passes; None for what reads no observed layer.
+        macs_backward: MACs the gradients of these passes will take; meaningful only where the
+            passes recorded gradients.
         not_counted: Functions without a formula and how often they were called.
     """
 
@@ -62,6 +64,7 @@ class MacTrace(TorchFunctionMode):
         self._data: Any = WeakTensorKeyDictionary()
         self._attributed: set[int] = set()
         self.by_layer: dict[str | None, Cost] = {None: Cost()}
+        self.macs_backward = 0.0
         self.not_counted: Counter[str] = Counter()
 
     def start(self, inputs: Any) -> None:
@@ -112,6 +115,7 @@ class MacTrace(TorchFunctionMode):
 
     def _count(self, products: Iterable[Product]) -> None:
         for product in products:
+            self.macs_backward += backward_macs(product)
             reads = [tensor for tensor in product.reads if id(tensor) not in self._owned]
             shares = self._mixed(reads)
             observed = sum(shares.values())
