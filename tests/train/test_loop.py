@@ -140,7 +140,7 @@ def test_same_seed_same_result_whatever_the_global_state(noise):
         before = torch.get_rng_state()
         training = train(model, noise, objective(1e-3), replace(SMALL, seed=seed))
         assert torch.equal(torch.get_rng_state(), before)
-        results.append((weights(model), training.history))
+        results.append((weights(model), untimed(training)))
     assert equal(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
     assert not equal(results[0][0], results[2][0])
@@ -195,6 +195,8 @@ def test_batch_larger_than_the_split(noise):
     ("change", "said"),
     [
         ({"epochs": 0}, "epochs is 0"),
+        ({"steps": 0}, "steps is 0"),
+        ({"validate_every": -1}, "validate_every is -1"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"batch_size": -5}, "batch_size is -5"),
         ({"lr": 0.0}, "lr is 0.0"),
@@ -209,12 +211,21 @@ def test_unusable_hyperparameters(change, said):
         TrainConfig(**change)
 
 
+def untimed(training):
+    return [
+        {key: value for key, value in entry.items() if key != "train_seconds"}
+        for entry in training.history
+    ]
+
+
 def test_history(noise):
     training = train(network(), noise, objective(1e-3), replace(SMALL, epochs=3))
     assert [entry["epoch"] for entry in training.history] == [1, 2, 3]
     for entry in training.history:
         assert list(entry) == [
             "epoch",
+            "step",
+            "train_seconds",
             "train_loss",
             "train_energy",
             "lam",
@@ -226,6 +237,26 @@ def test_history(noise):
     assert training.steps == 30
     assert training.train_seconds > 0
     assert not training.diverged
+
+
+def test_validations_between_epochs_and_a_run_of_so_many_steps(noise):
+    config = replace(SMALL, epochs=2)
+    per_epoch = len(noise.train) // config.batch_size
+    plain, models = train(network(), noise, objective(1e-3), config), [network(), network()]
+    often = replace(config, steps=2 * per_epoch - 1, validate_every=4)
+    training = train(models[0], noise, objective(1e-3), often)
+
+    assert training.steps == 2 * per_epoch - 1
+    assert [entry["step"] for entry in training.history] == [4, 8, 12, 16, 19]
+    assert [entry["epoch"] for entry in training.history] == [1, 1, 2, 2, 2]
+    seconds = [entry["train_seconds"] for entry in training.history]
+    assert seconds == sorted(seconds)
+    assert seconds[-1] == training.train_seconds
+    assert plain.history[-1]["step"] == 2 * per_epoch
+
+    # how often it is looked at changes nothing of what is trained
+    train(models[1], noise, objective(1e-3), replace(often, validate_every=None))
+    assert equal(*[weights(model) for model in models])
 
 
 def test_schedule_moves_on_with_every_step(noise):
@@ -281,7 +312,7 @@ def test_test_split_is_not_touched(noise):
     for dataset in (noise, replace(noise, test=poisoned)):
         model = network()
         training = train(model, dataset, objective(1e-3), SMALL)
-        results.append((weights(model), training.history))
+        results.append((weights(model), untimed(training)))
     assert equal(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator
@@ -26,27 +27,32 @@ class TrainConfig:
     """Hyperparameters of one run.
 
     Attributes:
-        epochs: Passes over the training split.
+        epochs: Passes over the training split, unless `steps` says how long to train.
+        steps: Optimiser steps to do, in as many passes as that takes.
+        validate_every: Optimiser steps between two validations; default: those of an epoch.
         batch_size: Samples per step; a last incomplete batch of an epoch is left out.
         lr: Adam's learning rate.
         weight_decay: Decoupled (AdamW) weight decay.
         seed: Seed of the data order.
 
     Raises:
-        InputError: A number of epochs or samples is below 1, lr is not positive, weight decay is
-            negative, or one of them is not finite.
+        InputError: A number of epochs, steps or samples is below 1, lr is not positive, weight
+            decay is negative, or one of them is not finite.
     """
 
     epochs: int = 5
+    steps: int | None = None
+    validate_every: int | None = None
     batch_size: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, expected 1 or more")
+        for name in ("epochs", "steps", "validate_every", "batch_size"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise InputError(f"{name} is {count}, expected 1 or more")
         if not 0 < self.lr < math.inf:
             raise InputError(f"lr is {self.lr}, expected a finite number above 0")
         if not 0 <= self.weight_decay < math.inf:
@@ -58,8 +64,10 @@ class Training:
     """What a run went through.
 
     Attributes:
-        history: One entry per epoch: epoch, train_loss and train_energy (means over its steps),
-            lam (at its end), val_loss, val_accuracy (absent where the loss was not finite).
+        history: One entry per validation, and one at the end: epoch (the one it falls in, from 1),
+            step and train_seconds (both since the start), train_loss and train_energy (means over
+            the steps since the entry before), lam, val_loss, val_accuracy (absent where the loss
+            was not finite).
         steps: Optimiser steps done.
         train_seconds: Wall-clock seconds of training, evaluation excluded.
         diverged: The loss became NaN or infinite; training stopped there.
@@ -78,7 +86,7 @@ def train(
     config: TrainConfig,
     execution: Execution | None = None,
 ) -> Training:
-    """Train `model` in place and validate after every epoch; the test split is not touched.
+    """Train `model` in place and validate now and then; the test split is not touched.
 
     Args:
         model: The network; its parameters are updated.
@@ -96,24 +104,28 @@ def train(
     optimizer = build_optimizer(model, config)
     generator = torch.Generator().manual_seed(config.seed)
     history: list[dict[str, Any]] = []
-    steps, seconds, finite = 0, 0.0, True
-    for epoch in range(1, config.epochs + 1):
-        started = time.perf_counter()
-        means, done, finite = _means(
-            training_steps(
-                model, dataset.train, objective, optimizer, config.batch_size, generator, execution
-            )
+    per_epoch = len(dataset.train) // config.batch_size
+    total, every = config.steps or config.epochs * per_epoch, config.validate_every or per_epoch
+    stream = itertools.chain.from_iterable(
+        training_steps(
+            model, dataset.train, objective, optimizer, config.batch_size, generator, execution
         )
+        for _ in itertools.count()
+    )
+    steps, seconds, finite = 0, 0.0, True
+    while finite and steps < total:
+        model.train()
+        started = time.perf_counter()
+        means, done, finite = _means(itertools.islice(stream, min(every, total - steps)))
         seconds += time.perf_counter() - started
         steps += done
-        entry = {"epoch": epoch, **means, "lam": objective.lam.value}
+        entry = {"epoch": math.ceil(steps / per_epoch), "step": steps, "train_seconds": seconds}
+        entry |= {**means, "lam": objective.lam.value}
         if finite:
             validation = evaluate(model, dataset.validation, objective.task_loss)
             finite = math.isfinite(validation.loss)
             entry |= {"val_loss": validation.loss, "val_accuracy": validation.accuracy}
         history.append(entry)
-        if not finite:
-            break
     return Training(history=history, steps=steps, train_seconds=seconds, diverged=not finite)
 
 
