@@ -63,7 +63,10 @@ def comparable(record):
         "config": record.config,
         "metrics": metrics,
         "layers": record.layers,
-        "history": record.history,
+        "history": [
+            {key: value for key, value in entry.items() if not key.endswith("_seconds")}
+            for entry in record.history
+        ],
         "error": record.error,
     }
 

@@ -37,5 +37,11 @@ def test_different_numbers_of_epochs_add_up():
     assert cell.epochs == 8
 
 
+def test_runs_given_in_steps_add_up_too():
+    base = {key: value for key, value in runs(study_of())[0].items() if key != "epochs"}
+    (cell,) = cells_of([{**base, "steps": 300}, {**base, "steps": 300}])
+    assert (cell.epochs, cell.steps) == (0, 600)
+
+
 def test_no_runs_no_cells():
     assert cells_of([]) == []

@@ -13,6 +13,11 @@ SWEEP = parse_study(
     'energy = ["l1", "activation"]\nlam = [0, 0.01]\nepochs = [1, 2]\n',
     source="sweep",
 )
+IN_STEPS = parse_study(
+    '[study]\nname = "s"\nseeds = 1\n[factors]\ndataset = "digits"\nmodel = ["mlp", "cnn"]\n'
+    "[train]\nsteps = 300\nvalidate_every = 20\n",
+    source="steps",
+)
 
 
 def test_the_full_crossing_is_run_once_each():
@@ -32,8 +37,12 @@ def test_the_first_runs_cover_every_cell():
 
 def test_a_configuration_is_complete_and_its_types_are_fixed():
     hints = get_type_hints(RunConfig)
+    given_in_steps = {key: hints.pop(key) for key in ("steps", "validate_every")}
     for config in runs(SWEEP):
         assert {key: type(value) for key, value in config.items()} == hints
+    del hints["epochs"]
+    for config in runs(IN_STEPS):
+        assert {key: type(value) for key, value in config.items()} == hints | given_in_steps
 
 
 def test_an_id_is_what_the_documentation_says():

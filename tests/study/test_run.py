@@ -65,6 +65,20 @@ def test_its_history_has_one_entry_an_epoch(finished):
     assert history[-1]["val_accuracy"] == finished.record.metrics["val_accuracy"]
 
 
+def test_its_macs_are_those_of_a_training_step(finished):
+    # layers of 64-w-w/2-10 units: forward, gradients of weights, and of activations but the first
+    first, second, third = (p.numel() for p in finished.model.parameters() if p.ndim == 2)
+    assert finished.record.metrics["train_macs_per_step"] == 32 * (2 * first + 3 * (second + third))
+    assert finished.record.metrics["train_macs_reason"] is None
+
+
+def test_a_run_of_steps_with_its_own_validations(digits):
+    config = {key: value for key, value in CONFIG.items() if key != "epochs"}
+    record = run_one(config | {"steps": 50, "validate_every": 20}, digits, PLAIN).record
+    assert record.metrics["steps"] == 50
+    assert [(e["step"], e["epoch"]) for e in record.history] == [(20, 1), (40, 1), (50, 2)]
+
+
 def test_layers_add_up_to_the_total(finished):
     metrics, layers = finished.record.metrics, finished.record.layers
     for name in ("activation", "l1", "synaptic"):
@@ -117,7 +131,9 @@ def test_the_order_of_runs_changes_no_record(tasks):
 def test_a_run_whose_loss_explodes_diverged(digits):
     record = run_one(CONFIG | {"lr": 1e15}, digits, PLAIN).record
     assert record.status is RunStatus.DIVERGED
-    assert record.metrics.keys() == {"parameters", "steps", "train_seconds"}
+    assert record.metrics.keys() == {
+        "parameters", "steps", "train_seconds", "train_macs_per_step", "train_macs_reason",
+    }  # fmt: skip
     assert len(record.history) <= CONFIG["epochs"]
     assert Record.from_line(record.to_line()).status is RunStatus.DIVERGED
 

@@ -98,6 +98,15 @@ def test_a_factor_takes_the_place_of_the_shared_setting():
     assert parse_study(study.to_toml(), source="copy") == study
 
 
+def test_runs_may_be_given_in_steps():
+    study = parse_study(LEAST + "[train]\nsteps = 400\nvalidate_every = 20\n", source="s.toml")
+    assert "epochs" not in study.levels
+    assert study.length == {"steps": 400, "validate_every": 20}
+    assert parse_study(study.to_toml(), source="copy") == study
+    other = parse_study(LEAST + "[train]\nsteps = 400\n", source="s.toml")
+    assert other.sha256 != study.sha256
+
+
 @pytest.mark.parametrize("switch", ["true", "false", '"auto"'])
 def test_execution_switches(switch):
     study = parse_study(LEAST + f"[execution]\ncompile = {switch}\n", source="s.toml")
@@ -271,6 +280,17 @@ A_COUNT = "expected a whole number from 1 to 1,000,000"
             "lam = ",
             "epochs = [1, 2]\nlam = ",
             "[factors] epochs: is also in [train]; keep one of the two",
+        ),
+        ("epochs = 5", "steps = 0", f"[train] steps: is 0; {A_COUNT}"),
+        (
+            "epochs = 5",
+            "epochs = 5\nsteps = 9",
+            "[train] steps: [train] has epochs; keep one of the two",
+        ),
+        (
+            "[train]\nepochs = 5",
+            "epochs = [5, 6]\n[train]\nsteps = 9",
+            "[train] steps: [factors] has epochs; keep one of the two",
         ),
         (
             "[0, ",

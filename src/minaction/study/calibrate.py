@@ -261,7 +261,7 @@ def _time_reference(cells: Sequence[Cell], reference: Execution, load: Load) -> 
 
 
 def _steps(cell: Cell, load: Load) -> int:
-    return cell.epochs * (len(load(cell.dataset).train) // cell.batch_size)
+    return cell.epochs * (len(load(cell.dataset).train) // cell.batch_size) + cell.steps
 
 
 def _heaviest(seconds: Mapping[Cell, float]) -> list[Cell]:

@@ -15,6 +15,7 @@ class Cell:
 
     Attributes:
         epochs: Epochs of all its runs together.
+        steps: Steps of all those runs together whose length is given in steps.
         lr: Learning rate of the first of them; rates do not decide the speed.
     """
 
@@ -25,17 +26,20 @@ class Cell:
     parameters: int
     epochs: int
     lr: float
+    steps: int = 0
 
 
 def cells_of(configs: Iterable[Mapping[str, Any]]) -> list[Cell]:
     """Group run configurations into cells, in order of first appearance."""
     epochs: dict[tuple[Any, ...], int] = {}
+    steps: dict[tuple[Any, ...], int] = {}
     rates: dict[tuple[Any, ...], float] = {}
     for config in configs:
         cell = tuple(config[key] for key in _KEYS)
-        epochs[cell] = epochs.get(cell, 0) + config["epochs"]
+        epochs[cell] = epochs.get(cell, 0) + config.get("epochs", 0)
+        steps[cell] = steps.get(cell, 0) + config.get("steps", 0)
         rates.setdefault(cell, config["lr"])
     return [
-        Cell(**dict(zip(_KEYS, cell, strict=True)), epochs=count, lr=rates[cell])
+        Cell(**dict(zip(_KEYS, cell, strict=True)), epochs=count, steps=steps[cell], lr=rates[cell])
         for cell, count in epochs.items()
     ]

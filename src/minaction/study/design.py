@@ -12,7 +12,15 @@ RUN_ID_DIGITS = 16
 _REAL = frozenset({"lam", "lr", "weight_decay"})
 
 
-class RunConfig(TypedDict):
+class _Length(TypedDict, total=False):
+    """How long a run is, `epochs` or `steps`, and how often validated where a study file says."""
+
+    epochs: int
+    steps: int
+    validate_every: int
+
+
+class RunConfig(_Length):
     """Everything that decides one run, as JSON scalars."""
 
     dataset: str
@@ -20,7 +28,6 @@ class RunConfig(TypedDict):
     energy: str
     lam: float
     seed: int
-    epochs: int
     batch_size: int
     lr: float
     weight_decay: float
@@ -37,7 +44,7 @@ def runs(study: Study) -> list[RunConfig]:
     levels = study.levels
     crossing = list(itertools.product(*levels.values()))
     return [
-        cast(RunConfig, {**dict(zip(levels, cell, strict=True)), "seed": seed})
+        cast(RunConfig, {**dict(zip(levels, cell, strict=True)), **study.length, "seed": seed})
         for seed in range(study.seeds)
         for cell in crossing
     ]

@@ -52,7 +52,7 @@ class Record:
         config: The run's configuration, JSON scalars.
         metrics: Final measurements by name; None where the run has none.
         layers: Measurements of each observed layer.
-        history: One entry an epoch.
+        history: One entry a validation.
         provenance: Versions, device, data and study hashes: what makes the run repeatable.
         error: Why the run failed, else None.
         schema: Version of this layout.

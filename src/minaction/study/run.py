@@ -20,6 +20,7 @@ from minaction.energy.build import build_energy
 from minaction.energy.catalog import ENERGIES
 from minaction.errors import StorageError
 from minaction.measure.environment import code_version, cpu_name, versions
+from minaction.measure.training_macs import TrainingMacs, training_macs
 from minaction.models.build import build_model
 from minaction.models.sizing import count_parameters
 from minaction.objective.objective import EnergyObjective
@@ -61,8 +62,11 @@ def run_one(config: RunConfig, dataset: Dataset, execution: Execution) -> Finish
     sample = dataset.train.x[:WIRING_SAMPLES]
     energies = {name: build_energy(name, model, sample) for name in ENERGIES}
     objective = EnergyObjective(cross_entropy, energies[config["energy"]], config["lam"])
+    macs = training_macs(model, sample)
     training = train(model, dataset, objective, train_config(config), execution)
     metrics: dict[str, Any] = {
+        "train_macs_per_step": None if macs.not_counted else macs.total * config["batch_size"],
+        "train_macs_reason": _uncounted(macs),
         "parameters": count_parameters(model),
         "steps": training.steps,
         "train_seconds": training.train_seconds,
@@ -97,8 +101,10 @@ def run_one(config: RunConfig, dataset: Dataset, execution: Execution) -> Finish
 
 def train_config(config: RunConfig) -> TrainConfig:
     """Return the training hyperparameters of a run."""
+    given: dict[str, Any] = {**config}
+    length = {key: given[key] for key in ("epochs", "steps", "validate_every") if key in given}
     return TrainConfig(
-        epochs=config["epochs"],
+        **length,
         batch_size=config["batch_size"],
         lr=config["lr"],
         weight_decay=config["weight_decay"],
@@ -160,6 +166,13 @@ def _accuracy_metrics(
         "val_loss": validation.loss,
         "train_loss": training.history[-1]["train_loss"],
     }
+
+
+def _uncounted(macs: TrainingMacs) -> str | None:
+    """Say why there is no number of MACs, if there is none."""
+    if not macs.not_counted:
+        return None
+    return f"no formula for {', '.join(sorted(macs.not_counted))}"
 
 
 def _learned(validation: Evaluation, split: Split) -> bool:

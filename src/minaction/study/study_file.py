@@ -95,6 +95,8 @@ _EXPECTED = {
     "weight_decay": "a finite number, 0 or more",
     "batch_size": _A_COUNT,
     "epochs": _A_COUNT,
+    "steps": _A_COUNT,
+    "validate_every": _A_COUNT,
     "parameters": "a whole number from 1 to 1,000,000,000,000",
     "save_weights": "true or false",
     "precision": '"auto", "float32" or "bfloat16"',
@@ -135,9 +137,16 @@ class Factors(Table):
 
 
 class Train(Table):
-    """`[train]`: the settings all runs share, except where `[factors]` has the key."""
+    """`[train]`: the settings all runs share, except where `[factors]` has the key.
+
+    Attributes:
+        steps: Optimiser steps of a run, the same on every data set, in place of `epochs`.
+        validate_every: Steps between two validations; default: those of an epoch.
+    """
 
     epochs: Count = 5
+    steps: Count | None = None
+    validate_every: Count | None = None
     batch_size: Count = 128
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0
@@ -181,6 +190,9 @@ class Study(Table):
         for key in self._swept():
             if key in self.train.model_fields_set:
                 raise _problem(f"[factors] {key}: is also in [train]; keep one of the two")
+        for table, given in (("train", self.train), ("factors", self.factors)):
+            if self.train.steps and "epochs" in given.model_fields_set:
+                raise _problem(f"[train] steps: [{table}] has epochs; keep one of the two")
         if self.run_count > MAX_RUNS:
             raise _problem(
                 f"[factors]: the crossing has {self.run_count:,} runs, more than {MAX_RUNS:,}; "
@@ -204,7 +216,14 @@ class Study(Table):
         return {
             key: (getattr(self.train, key),) if levels is None else levels
             for key, levels in self.factors
+            if not (key == "epochs" and self.train.steps)
         }
+
+    @property
+    def length(self) -> dict[str, int]:
+        """What all runs share of their length and validations, as far as the file says it."""
+        given = {"steps": self.train.steps, "validate_every": self.train.validate_every}
+        return {key: count for key, count in given.items() if count is not None}
 
     @property
     def run_count(self) -> int:
@@ -224,6 +243,7 @@ class Study(Table):
                 settings[f"[train] {key}"] = levels[0]
             else:
                 settings[f"[factors] {key}"] = sorted(levels)
+        settings |= {f"[train] {key}": count for key, count in self.length.items()}
         settings["[train] save_weights"] = self.train.save_weights
         settings |= {f"[execution] {key}": value for key, value in self.execution}
         return settings
@@ -245,7 +265,8 @@ class Study(Table):
 
     def to_toml(self) -> str:
         """Return the study as TOML with every default spelled out; reading it gives it back."""
-        tables = self.model_dump(exclude_none=True, exclude={"train": set(self._swept())})
+        elsewhere = {*self._swept(), *(["epochs"] if self.train.steps else [])}
+        tables = self.model_dump(exclude_none=True, exclude={"train": elsewhere})
         return "\n".join(
             "".join(
                 [f"[{name}]\n", *(f"{key} = {toml_value(value)}\n" for key, value in table.items())]
