@@ -22,12 +22,12 @@ from minaction.errors import InputError, MinActionError
 from minaction.report import formatting as write
 from minaction.report.comparison import accuracy, energies, finished, measured, missing_gauge
 from minaction.report.estimates import Estimate, absent, percent_of, spread
-from minaction.report.frame import BUDGET, run_frame, status_counts
+from minaction.report.frame import run_frame, status_counts
 from minaction.report.provenance import mixed_conditions, provenance
 from minaction.stats.lambda_selection import select_lambda
 from minaction.study.directory import load_study_directory, write_text_atomically
 from minaction.study.journal import Record, latest_records
-from minaction.study.study_file import Study
+from minaction.study.study_file import BUDGET, Study
 
 RESULTS = Path(__file__).parent
 CELL = [

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from minaction.measure.audit import audit
     from minaction.measure.audit_result import Audit
     from minaction.models.build import build_model
+    from minaction.objective.budget import Budget
     from minaction.objective.lam import Fixed, Schedule
     from minaction.objective.objective import EnergyObjective, Terms
 
@@ -36,6 +37,7 @@ _HOME = {
     "ActionEnergy": "minaction.energy.functionals",
     "ActivationEnergy": "minaction.energy.functionals",
     "Audit": "minaction.measure.audit_result",
+    "Budget": "minaction.objective.budget",
     "Compaction": "minaction.compaction.compact",
     "DataSpec": "minaction.data.dataset",
     "Dataset": "minaction.data.dataset",
@@ -66,6 +68,7 @@ __all__ = [
     "ActionEnergy",
     "ActivationEnergy",
     "Audit",
+    "Budget",
     "Compaction",
     "DataSpec",
     "Dataset",

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from minaction.errors import StudyFileError
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.journal import Journal, Record, RunStatus
@@ -128,12 +127,7 @@ class StudyMaker:
         self.directory = directory
 
     def study(self, text=SMALL, seeds=4):
-        try:
-            return parse_study(text.format(seeds=seeds), source="test")
-        except StudyFileError as error:
-            if "budget" not in text:
-                raise
-            pytest.skip(f"study files cannot ask for a budget yet: {error}")
+        return parse_study(text.format(seeds=seeds), source="test")
 
     def records(self, study, change=None):
         """One record a run; `change(record)` returns it, another one, or None to leave it out."""

@@ -160,7 +160,7 @@ def test_a_layout_of_images_is_not_tried_on_a_network_without_them(load):
 
 def test_when_the_time_allowed_is_over_nothing_more_is_tried(load):
     trials = Trials([CNN], load, 1, margin=0.005, allowance=0.0)
-    trials.run(PLAIN, [CHANNELS_LAST, BFLOAT16, COMPILED])
+    trials.run(PLAIN, 100.0, [CHANNELS_LAST, BFLOAT16, COMPILED])
     assert trials.predicted.keys() == {PLAIN}
     assert trials.accuracy_drop(BFLOAT16) == math.inf
     account = trials.account()
@@ -170,7 +170,7 @@ def test_when_the_time_allowed_is_over_nothing_more_is_tried(load):
 
 def test_compiling_is_not_begun_when_it_would_take_too_long(load):
     trials = Trials([CNN], load, 1, margin=0.005, allowance=8.0)
-    trials.run(PLAIN, [CHANNELS_LAST, COMPILED])
+    trials.run(PLAIN, 100.0, [CHANNELS_LAST, COMPILED])
     assert trials.predicted.keys() == {PLAIN, CHANNELS_LAST}
     assert trials.account()["not_tried"] == ["float32 compiled"]
 

@@ -5,7 +5,9 @@ import itertools
 import json
 from typing import get_type_hints
 
-from minaction.study.design import RunConfig, run_id, runs
+import pytest
+
+from minaction.study.design import BUDGET_TERMS, RunConfig, baseline_of, run_id, runs
 from minaction.study.study_file import parse_study
 
 SWEEP = parse_study(
@@ -36,7 +38,8 @@ def test_the_first_runs_cover_every_cell():
 
 
 def test_a_configuration_is_complete_and_its_types_are_fixed():
-    hints = get_type_hints(RunConfig)
+    hints = get_type_hints(RunConfig) | {"lam": float}
+    hints = {key: hint for key, hint in hints.items() if key not in BUDGET_TERMS}
     given_in_steps = {key: hints.pop(key) for key in ("steps", "validate_every")}
     for config in runs(SWEEP):
         assert {key: type(value) for key, value in config.items()} == hints
@@ -69,3 +72,32 @@ def test_an_id_never_changes():
     assert run_id(RunConfig(**dict(reversed(config.items())))) == run_id(config)
     assert run_id({**config, "weight_decay": 0}) == run_id(config)
     assert run_id({**config, "seed": 4}) != run_id(config)
+
+
+BUDGETED = (
+    '[study]\nname = "s"\nseeds = 3\n[factors]\ndataset = "digits"\nmodel = ["mlp", "cnn"]\n'
+    "lam = {lam}\n[budget]\naim = 0.25\n"
+)
+
+
+@pytest.mark.parametrize(("lam", "listed"), [('["budget", 1.0]', 2), ('[0, "budget"]', 0)])
+def test_every_budget_run_has_its_baseline_in_the_design(lam, listed):
+    study = parse_study(BUDGETED.format(lam=lam), source="s")
+    configs = runs(study)
+    assert len({run_id(c) for c in configs}) == len(configs) == study.run_count == 12 + listed
+    assert [c["lam"] for c in configs[:listed]] == [0.0] * listed
+    steered = [c for c in configs if c["lam"] == "budget"]
+    assert len(steered) == 6
+    for config in steered:
+        assert (config["margin"], config["aim"]) == (0.005, 0.25)
+        baseline = baseline_of(config)
+        assert baseline in configs
+        assert (baseline["lam"], baseline["seed"]) == (0.0, 0)
+        assert (baseline["model"], "margin" in baseline) == (config["model"], False)
+    assert all("aim" not in config for config in configs if config["lam"] != "budget")
+
+
+def test_the_terms_of_a_budget_belong_to_its_id():
+    studies = (BUDGETED.format(lam='"budget"').replace("0.25", aim) for aim in ("0.25", "0.5"))
+    one, other = ({run_id(c) for c in runs(parse_study(s, source="s"))} for s in studies)
+    assert len(one & other) == 2  # the baselines

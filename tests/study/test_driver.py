@@ -4,14 +4,15 @@ import json
 import shutil
 
 import pytest
-from real_study import PLAIN, study_of
+from real_study import PLAIN, comparable_records, study_of
 
 from minaction.data.sources import SOURCES
 from minaction.errors import DataFileError, StudyDirectoryError, StudyFileError
-from minaction.study.design import run_id, runs
+from minaction.study.design import baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
 from minaction.study.driver import Outcome, describe_execution, run_study
 from minaction.study.journal import JOURNAL_NAME, latest_records
+from minaction.study.study_file import parse_study
 
 STUDY = study_of(precision="auto", compile='"auto"', channels_last='"auto"')
 
@@ -142,6 +143,61 @@ def test_a_directory_of_another_study_is_refused(copy):
     with pytest.raises(StudyDirectoryError, match="holds another study"):
         run(study_of(seeds=2), copy)
     assert (copy / JOURNAL_NAME).read_bytes() == before
+
+
+BUDGETED = parse_study(
+    STUDY.to_toml()
+    .replace("lam = [0.0, 0.001]", 'lam = "budget"')
+    .replace("epochs = 1", "epochs = 6"),
+    source="budgeted",
+)
+
+
+@pytest.fixture(scope="module")
+def budgeted(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("budget") / "study"
+    return directory, *run(BUDGETED, directory, workers=2)
+
+
+def test_budget_runs_come_after_their_baseline_and_name_it(budgeted):
+    directory, outcome, events = budgeted
+    assert outcome == Outcome(total=2, ran=2, failed=0)
+    baseline, steered = sorted(latest_records(directory), key=lambda r: str(r.config["lam"]))
+    assert [run for kind, run in events[3:] if kind == "finished"] == [
+        baseline.run_id,
+        steered.run_id,
+    ]
+    assert (baseline.config["lam"], steered.config["lam"]) == (0.0, "budget")
+    assert steered.provenance["baseline"] == baseline.run_id == run_id(baseline_of(steered.config))
+    assert "baseline" not in baseline.provenance
+    assert steered.metrics["shadow_price"] > 0
+    assert steered.metrics["lam_final"] == steered.history[-1]["lam"]
+    assert steered.history[0]["lam"] == pytest.approx(1e-5)  # after the warm-up
+    assert "shadow_price" not in baseline.metrics
+
+
+def only_the_baseline(directory, folder, **changes):
+    """A copy of a study whose budget run has not been done, its baseline changed."""
+    copied = shutil.copytree(directory, folder / "copy")
+    journal = copied / JOURNAL_NAME
+    record = json.loads(journal.read_text().splitlines()[0])
+    assert record["config"]["lam"] == 0
+    journal.write_text(json.dumps(record | changes) + "\n")
+    return copied
+
+
+def test_a_resumed_budget_run_is_the_same_run(budgeted, tmp_path):
+    copied = only_the_baseline(budgeted[0], tmp_path)
+    assert run(BUDGETED, copied)[0] == Outcome(total=2, ran=1, failed=0)
+    assert comparable_records(copied) == comparable_records(budgeted[0])
+
+
+def test_a_budget_without_a_sound_baseline_is_a_failed_run_that_says_why(budgeted, tmp_path):
+    copied = only_the_baseline(budgeted[0], tmp_path, status="collapsed")
+    assert run(BUDGETED, copied)[0] == Outcome(total=2, ran=1, failed=1)
+    (failed,) = (record for record in latest_records(copied) if record.error)
+    assert failed.error.startswith("the baseline of this budget")
+    assert "is collapsed; mend that run first" in failed.error
 
 
 def test_an_execution_in_words():

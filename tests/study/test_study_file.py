@@ -142,12 +142,39 @@ def test_the_spelling_of_numbers_changes_nothing():
         ('"float32"', '"auto"', False),
         ("seeds = 10", 'seeds = 10\ndescription = "why"', True),
         ("0.005", "0.01", True),
+        ("[0, 1e-5", '["budget", 1e-5', False),
     ],
 )
 def test_the_hash_covers_what_decides_the_records(old, new, same):
     study, other = parse_study(GOOD, source="a"), parse_study(changed(old, new), source="b")
     assert (study.sha256 == other.sha256) is same
     assert (study.analysis_sha256 == other.analysis_sha256) is (new != "0.01")
+
+
+BUDGETED = GOOD.replace("[0, 1e-5, 1e-4, 1e-3, 1e-2]", '[0, 0.1, "budget"]')
+
+
+def test_a_budget_is_a_level_of_lambda():
+    study = parse_study(BUDGETED, source="s.toml")
+    assert study.factors.lam == (0.0, 0.1, "budget")
+    assert study.budget_terms == {"margin": 0.005, "aim": 0.5}
+    assert parse_study(study.to_toml(), source="copy") == study
+    assert "[budget]" not in parse_study(GOOD, source="s.toml").to_toml()
+
+
+def test_a_budget_has_a_margin_of_its_own_or_that_of_the_analysis():
+    own = BUDGETED + "[budget]\nmargin = 0.02\naim = 1\n"
+    assert parse_study(own, source="s").budget_terms == {"margin": 0.02, "aim": 1.0}
+    shared = parse_study(BUDGETED.replace("0.005", "0.03"), source="s")
+    assert shared.budget_terms["margin"] == 0.03
+    # it steers the runs, so another margin is another study
+    assert shared.sha256 != parse_study(BUDGETED, source="s").sha256
+
+
+@pytest.mark.parametrize(("levels", "count"), [("[0, 0.1, ", 60), ("[0.1, ", 42), ("[", 22)])
+def test_the_baselines_of_budgets_are_counted_where_the_levels_have_none(levels, count):
+    study = parse_study(BUDGETED.replace("[0, 0.1, ", levels), source="s.toml")
+    assert study.run_count == count == len(runs(study))
 
 
 def test_a_single_level_is_the_same_in_both_tables():
@@ -209,13 +236,42 @@ A_COUNT = "expected a whole number from 1 to 1,000,000"
             "lr.a = 1",
             "[train] lr: is a table; expected a finite number greater than 0",
         ),
-        ("[0, ", "[0, -1, ", "[factors] lam: level 2 is -1; expected a finite number, 0 or more"),
-        ("[0, ", "[[0], ", "[factors] lam: level 1 is [0]; expected a finite number, 0 or more"),
+        (
+            "[0, ",
+            "[0, -1, ",
+            '[factors] lam: level 2 is -1; expected a finite number, 0 or more, or "budget"',
+        ),
+        (
+            "[0, ",
+            "[[0], ",
+            '[factors] lam: level 1 is [0]; expected a finite number, 0 or more, or "budget"',
+        ),
+        (
+            "[0, ",
+            '["budgets", ',
+            '[factors] lam: level 1 is "budgets"; expected a finite number, 0 or more, or "budget"',
+        ),
+        (
+            "[analysis]",
+            "[budget]\naim = 0.5\n[analysis]",
+            '[budget]: no lambda is "budget"; add it to lam in [factors]',
+        ),
+        (
+            "[0, 1e-5, 1e-4, 1e-3, 1e-2]\n",
+            '"budget"\n[budget]\nmargin = 1.0\n',
+            "[budget] margin: is 1.0; expected a number between 0 and 1, both excluded, such as "
+            "0.005",
+        ),
+        (
+            "[0, 1e-5, 1e-4, 1e-3, 1e-2]\n",
+            '"budget"\n[budget]\naim = -0.1\n',
+            "[budget] aim: is -0.1; expected a number from 0 to 1, such as 0.5",
+        ),
         ("[0, ", "[0, 0.0, ", "[factors] lam: level 0.0 is there twice; give each level once"),
         (
             "[0, ",
             "[nan, inf, -1, ",
-            "[factors] lam: level 1 is nan; expected a finite number, 0 or more"
+            '[factors] lam: level 1 is nan; expected a finite number, 0 or more, or "budget"'
             " (and 2 more problems)",
         ),
         ('["cnn"]', "[]", "[factors] model: has no level; give at least one"),

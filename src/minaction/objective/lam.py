@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any, Literal, Protocol, final, runtime_checkable
 
+from torch import Tensor
+
 from minaction.errors import LambdaError
 
 
@@ -15,12 +17,12 @@ class LambdaRule(Protocol):
     """What the objective asks of a rule."""
 
     @property
-    def value(self) -> float:
-        """Lambda for the next step, finite and >= 0."""
+    def value(self) -> float | Tensor:
+        """Lambda for the next step, finite and >= 0; a tensor where it is found while training."""
         ...
 
-    def advance(self) -> None:
-        """Move on by one training step."""
+    def advance(self, task: Tensor | float | None = None) -> None:
+        """Move on by one training step, whose task loss it was."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -48,7 +50,7 @@ class Fixed:
         """Lambda."""
         return self._lam
 
-    def advance(self) -> None:
+    def advance(self, task: Tensor | float | None = None) -> None:
         """Do nothing: lambda stays."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -108,8 +110,8 @@ class Schedule:
             return self.target * done / self.ramp
         return self.target * 1000 ** (done / self.ramp - 1)
 
-    def advance(self) -> None:
-        """Move on by one training step."""
+    def advance(self, task: Tensor | float | None = None) -> None:
+        """Move on by one training step; its task loss does not matter."""
         self._steps += 1
 
     def state_dict(self) -> dict[str, Any]:

@@ -59,8 +59,8 @@ class EnergyObjective:
     Args:
         task_loss: `task_loss(model(x), y) -> scalar tensor`, e.g. `F.cross_entropy`.
         energy: The energy of the forward pass.
-        lam: A number >= 0, or a rule such as `Schedule`. A rule moves on by one step with every
-            call made in training mode with gradients enabled.
+        lam: A number >= 0, or a rule such as `Schedule` or `Budget`. A rule moves on by one step
+            with every call made in training mode with gradients enabled.
         layers: What to observe, as for `Tape`; default: nonlinearities.
         clone: Work on copies of the activations, as for `Tape`.
 
@@ -101,7 +101,7 @@ class EnergyObjective:
         """
         terms = self.evaluate(model, x, y, self.lam.value)
         if model.training and torch.is_grad_enabled():
-            self.lam.advance()
+            self.lam.advance(terms.task.detach())
         return terms
 
     def evaluate(self, model: nn.Module, x: Any, y: Any, lam: float | Tensor) -> Terms:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minaction.report.frame import BUDGET
 from minaction.report.traces import (
     Row,
     Spec,
@@ -28,6 +27,7 @@ from minaction.report.traces import (
     thin,
     trade_off_traces,
 )
+from minaction.study.study_file import BUDGET
 
 
 @dataclass(frozen=True, kw_only=True)

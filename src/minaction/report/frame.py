@@ -6,24 +6,18 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
-from minaction.study.design import RunConfig, run_id, runs
+from minaction.study.design import BUDGET_TERMS, RunConfig, run_id, runs
 from minaction.study.gauge_fields import finite_number, gauge_fixed, layer_gauge_fixed
 from minaction.study.journal import Record, RunStatus
-from minaction.study.study_file import Study
+from minaction.study.study_file import BUDGET, Study
 
 MISSING = "missing"
 """Status of a planned run that has no record yet."""
 STATUSES = (*(str(status) for status in RunStatus), MISSING)
-
-BUDGET = "budget"
-"""The lambda of runs that find their own; all other levels are numbers."""
-
-BUDGET_TERMS = ("margin", "aim")
-"""What the configuration of a budget run has besides the settings of its cell."""
 
 GROUP = ("dataset", "model", "energy")
 """Factors that always name a lambda curve."""
@@ -52,26 +46,9 @@ def run_frame(study: Study, records: Sequence[Record]) -> pd.DataFrame:
     gauge-fixed energy, and `baseline`, the run a budget's target comes from.
     """
     found = {record.run_id: record for record in records}
-    planned = [(run_id(config), config) for config in planned_runs(study)]
+    planned = [(run_id(config), config) for config in runs(study)]
     rows = [run_row(name, config, found.get(name)) for name, config in planned]
     return pd.DataFrame(rows)
-
-
-def planned_runs(study: Study) -> list[RunConfig]:
-    """Return the runs of the design, before them the baselines of its budget runs.
-
-    A baseline is the run at lambda 0 of the same cell and the first seed, also where the study has
-    no level 0.
-    """
-    design = runs(study)
-    planned = {run_id(config) for config in design}
-    baselines = {}
-    for config in design:
-        if config["lam"] == BUDGET:
-            own = {key: level for key, level in config.items() if key not in BUDGET_TERMS}
-            baseline = cast(RunConfig, {**own, "lam": 0.0, "seed": 0})
-            baselines[run_id(baseline)] = baseline
-    return [*(config for name, config in baselines.items() if name not in planned), *design]
 
 
 def run_row(name: str, config: RunConfig, record: Record | None) -> dict[str, Any]:

@@ -7,11 +7,12 @@ from typing import Any
 
 from minaction.report import formatting as write
 from minaction.report.comparison import NOT_COVERED
-from minaction.report.frame import BUDGET, MISSING
+from minaction.report.frame import MISSING
 from minaction.report.lambda_table import has_grid
 from minaction.report.provenance import mixed_conditions
 from minaction.study.gauge_fields import NOT_RECORDED
 from minaction.study.journal import RunStatus
+from minaction.study.study_file import BUDGET
 
 SHOWN = 12
 """Sentences of one kind that are spelled out; the tables have the rest."""

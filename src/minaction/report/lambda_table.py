@@ -12,8 +12,6 @@ from minaction.report import formatting as write
 from minaction.report.comparison import accuracy, energies, finished, measured
 from minaction.report.estimates import absent, mean, spread
 from minaction.report.frame import (
-    BUDGET,
-    BUDGET_TERMS,
     GROUP,
     grouping,
     lambda_levels,
@@ -22,7 +20,9 @@ from minaction.report.frame import (
 )
 from minaction.report.layers import layer_table
 from minaction.stats.lambda_selection import select_lambda
+from minaction.study.design import BUDGET_TERMS
 from minaction.study.journal import Record
+from minaction.study.study_file import BUDGET
 
 CHOSEN = (
     "energy_percent",

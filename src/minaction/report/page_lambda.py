@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from minaction.report import formatting as write
-from minaction.report.frame import BUDGET, STATUSES
+from minaction.report.frame import STATUSES
 from minaction.report.lambda_table import CHOSEN, has_grid
 from minaction.report.markup import cell, details, element, row_heading, table
 from minaction.report.tables import Findings
+from minaction.study.study_file import BUDGET
 
 INTERVALS = "Second lines are 95 % t intervals over seeds"
 GAUGE_NOTE = (

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from minaction.report import formatting as write
-from minaction.report.frame import BUDGET
 from minaction.report.tables import compute_findings
 from minaction.study.directory import load_study_directory
 from minaction.study.journal import latest_records
+from minaction.study.study_file import BUDGET
 
 HEADER = ("lambda", "raw energy", "of 0", "gauge-fixed", "of 0", "accuracy", "change", "")
 CHOSEN = "<- chosen on validation"

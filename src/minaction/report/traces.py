@@ -13,8 +13,8 @@ from typing import Any
 
 from minaction.report.formatting import lam as lam_text
 from minaction.report.formatting import number
-from minaction.report.frame import BUDGET
 from minaction.report.markup import clean
+from minaction.study.study_file import BUDGET
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Six colours of Okabe and Ito (2008), distinct under every common colour blindness."""

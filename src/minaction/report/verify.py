@@ -13,13 +13,12 @@ from typing import Any, cast
 
 from minaction.errors import InputError
 from minaction.report.build import REPORT_NAME
-from minaction.report.frame import BUDGET, BUDGET_TERMS, planned_runs
 from minaction.report.page import FIGURE_CLASS, FINDINGS_ID, render_page
 from minaction.report.tables import SCHEMA, compute_findings
-from minaction.study.design import RunConfig, run_id
+from minaction.study.design import RunConfig, baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
 from minaction.study.journal import Record, RunStatus, latest_records
-from minaction.study.study_file import Study
+from minaction.study.study_file import BUDGET, Study
 
 RELATIVE_TOLERANCE = 1e-9
 """Room for another build of numpy or scipy; a changed digit on the page is far above it."""
@@ -245,7 +244,7 @@ def by_path(cells: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 def check_journal(study: Study, records: Sequence[Record]) -> Iterator[Check]:
     """Yield the checks of each record against its own configuration and against the study."""
-    design = {run_id(config) for config in planned_runs(study)}
+    design = {run_id(config) for config in runs(study)}
     expected = {"study_sha256": study.sha256, "analysis_sha256": study.analysis_sha256}
     found = {record.run_id: record for record in records}
     for record in records:
@@ -259,12 +258,12 @@ def check_journal(study: Study, records: Sequence[Record]) -> Iterator[Check]:
 
 
 def has_baseline(record: Record, found: Mapping[str, Record]) -> bool:
-    """Return whether a budget's target comes from a recorded `ok` run of its cell at lambda 0."""
-    baseline = found.get(str(record.provenance.get("baseline")))
+    """Return whether a budget's target comes from the recorded `ok` run it is to be compared to."""
+    name = record.provenance.get("baseline")
+    baseline = found.get(str(name))
     if baseline is None or baseline.status is not RunStatus.OK:
         return False
-    own = {key: level for key, level in record.config.items() if key not in BUDGET_TERMS}
-    return baseline.config == {**own, "lam": 0, "seed": baseline.config.get("seed")}
+    return name == hash_of({**baseline_of(cast(RunConfig, record.config))})
 
 
 def hash_of(config: dict[str, Any]) -> str | None:

@@ -25,7 +25,7 @@ from minaction.train.evaluate import BATCH
 from minaction.train.execution import Execution
 from minaction.train.loop import TrainConfig, build_optimizer, training_steps
 
-WORTH_TRYING_SECONDS = 120.0  # below this a study is over before a compiler has paid off
+WORTH_TRYING_SECONDS = 10.0  # below this a study is over before anything else has paid off
 ALLOWANCE = 0.1  # share of the predicted time that trying candidates may take
 REFERENCE_SECONDS = 10.0  # for timing the reference; then one cell of each model must do
 COMPILE_SECONDS = 30.0  # what compiling for one cell is expected to take before it was tried
@@ -83,7 +83,7 @@ def calibrate(
 
     Predicted time is `sum_cells steps * seconds_per_step / workers`, plus compilation. Candidates
     are tried as long as that takes less than 10 % of the reference's predicted time; a study short
-    of two minutes is not worth it and takes the reference, the first candidate.
+    of ten seconds is not worth it and takes the reference, the first candidate.
 
     Args:
         cells: What the study will run.
@@ -100,7 +100,8 @@ def calibrate(
     if total < WORTH_TRYING_SECONDS:
         return _decided(reference, f"the study is short ({total:.0f} s predicted)")
     trials = Trials(_heaviest(seconds), load, workers, margin=margin, allowance=ALLOWANCE * total)
-    chosen, reason = trials.run(reference, others)
+    timed = sum(seconds[cell] for cell in _heaviest(seconds)) / workers
+    chosen, reason = trials.run(reference, timed, others)
     return _decided(chosen, reason, trials.account())
 
 
@@ -154,14 +155,22 @@ class Trials:
         self._not_tried: list[str] = []
         self._drops: dict[str, float | None] = {}
 
-    def run(self, reference: Execution, others: Sequence[Execution]) -> tuple[Execution, str]:
-        """Return what to choose of the reference and as many others as time allows, and why."""
+    def run(
+        self, reference: Execution, seconds: float, others: Sequence[Execution]
+    ) -> tuple[Execution, str]:
+        """Return what to choose of the reference and as many others as time allows, and why.
+
+        Args:
+            reference: What is kept unless another is better.
+            seconds: What the cells would take with it.
+            others: The other candidates.
+        """
         self._reference = reference
-        self.predicted[reference] = self._predict(reference)
+        self.predicted[reference] = seconds
         if not any(_has_images(cell, self._load) for cell in self._cells):
             others = [c for c in others if c.channels_last == reference.channels_last]
         for candidate in (c for c in others if not c.compile):
-            self._try(candidate, expected=0.0)
+            self._try(candidate, expected=STEPS_SECONDS * len(self._cells))
         # now, because compiling may use up all the time
         choose(reference, self.predicted, self.accuracy_drop, self._margin)
         # what is fast without it tends to be fast with it

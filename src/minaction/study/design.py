@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from typing import TypedDict, cast
+from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from minaction.study.canonical import sha256_of
-from minaction.study.study_file import Study
+from minaction.study.study_file import BUDGET, Study
 
 RUN_ID_DIGITS = 16
-_REAL = frozenset({"lam", "lr", "weight_decay"})
+BUDGET_TERMS = ("margin", "aim")
+"""What the configuration of a budget run has besides the settings of its cell."""
+_REAL = frozenset({"lam", "lr", "weight_decay", *BUDGET_TERMS})
 
 
 class _Length(TypedDict, total=False):
@@ -26,28 +28,46 @@ class RunConfig(_Length):
     dataset: str
     model: str
     energy: str
-    lam: float
+    lam: float | Literal["budget"]
     seed: int
     batch_size: int
     lr: float
     weight_decay: float
     parameters: int
+    margin: NotRequired[float]
+    aim: NotRequired[float]
 
 
 def runs(study: Study) -> list[RunConfig]:
-    """Cross all factors with all seeds.
+    """Cross all factors with all seeds; before that, the baselines of budget runs.
 
     Seeds 0 ... `seeds` - 1 are outermost, so the first runs cover every cell once; within a seed
     the factors vary in the order of `RunConfig`, the last fastest, levels as the file lists them.
-    At lambda 0 the energy still is a factor: it is what the run measures.
+    At lambda 0 the energy still is a factor: it is what the run measures. A baseline is listed
+    apart only where the crossing has no level 0.
     """
     levels = study.levels
     crossing = list(itertools.product(*levels.values()))
-    return [
-        cast(RunConfig, {**dict(zip(levels, cell, strict=True)), **study.length, "seed": seed})
+    design = [
+        _with_terms({**dict(zip(levels, cell, strict=True)), **study.length, "seed": seed}, study)
         for seed in range(study.seeds)
         for cell in crossing
     ]
+    if BUDGET not in study.factors.lam or 0.0 in study.factors.lam:
+        return design
+    first = (config for config in design if config["seed"] == 0 and config["lam"] == BUDGET)
+    return [*map(baseline_of, first), *design]
+
+
+def baseline_of(config: RunConfig) -> RunConfig:
+    """Return the run a budget run is compared with: the same at lambda 0 and the first seed."""
+    own = {key: level for key, level in config.items() if key not in BUDGET_TERMS}
+    return cast(RunConfig, {**own, "lam": 0.0, "seed": 0})
+
+
+def _with_terms(config: dict[str, Any], study: Study) -> RunConfig:
+    terms = study.budget_terms if config["lam"] == BUDGET else {}
+    return cast(RunConfig, {**config, **terms})
 
 
 def run_id(config: RunConfig) -> str:

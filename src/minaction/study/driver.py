@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,11 +11,11 @@ from minaction.data.fetch import fetch
 from minaction.errors import MinActionError, StudyFileError
 from minaction.measure.environment import code_version, cxx_compiler, versions
 from minaction.study.cells import cells_of
-from minaction.study.design import RunConfig, run_id, runs
+from minaction.study.design import RunConfig, baseline_of, run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.execute import Answer, Executor, LocalExecutor
-from minaction.study.journal import Journal, Record, RunStatus, read_records
-from minaction.study.study_file import Study
+from minaction.study.journal import Journal, Record, RunStatus, latest_records, read_records
+from minaction.study.study_file import BUDGET, Study
 
 
 class Listener(Protocol):
@@ -88,12 +88,12 @@ def run_study(
             execution, calibration = chosen or _calibrate(
                 study, pending, executor, workers, listener
             )
-            tasks = (_task(study, directory, config, execution) for config in pending)
-            for answer in executor.map(tasks):
-                record = _record(answer, study, execution, calibration)
-                journal.append(record)
-                failed += record.status is RunStatus.FAILED
-                listener.finished(record)
+            for tasks in _waves(study, directory, pending, execution):
+                for answer in executor.map(tasks):
+                    record = _record(answer, study, execution, calibration)
+                    journal.append(record)
+                    failed += record.status is RunStatus.FAILED
+                    listener.finished(record)
     return Outcome(total=len(todo), ran=len(pending), failed=failed)
 
 
@@ -151,6 +151,21 @@ def describe_execution(execution: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
+def _waves(
+    study: Study, directory: Path, pending: Sequence[RunConfig], execution: dict[str, Any]
+) -> Iterator[Iterator[dict[str, Any]]]:
+    """Yield the tasks, those with a budget last: they need the records of their baselines."""
+    steered = [config for config in pending if config["lam"] == BUDGET]
+    plain = [config for config in pending if config["lam"] != BUDGET]
+    yield (_task(study, directory, config, execution) for config in plain)
+    if steered:
+        found = {record.run_id: record for record in latest_records(directory)}
+        yield (
+            _task(study, directory, config, execution) | _baseline(config, found)
+            for config in steered
+        )
+
+
 def _task(
     study: Study, directory: Path, config: RunConfig, execution: dict[str, Any]
 ) -> dict[str, Any]:
@@ -160,6 +175,21 @@ def _task(
         "config": config,
         "execution": execution,
         "weights": str(weights) if study.train.save_weights else None,
+    }
+
+
+def _baseline(config: RunConfig, found: Mapping[str, Record]) -> dict[str, Any]:
+    """Return what a budget run is told of its baseline: id, status, validation curve."""
+    name = run_id(baseline_of(config))
+    baseline = found.get(name)
+    history = baseline.history if baseline else []
+    return {
+        "baseline": {
+            "run_id": name,
+            "status": str(baseline.status) if baseline else "missing",
+            "steps": [entry.get("step") for entry in history],
+            "accuracies": [entry.get("val_accuracy") for entry in history],
+        }
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +19,17 @@ from torch.nn import functional as F
 from minaction.data.dataset import Dataset, Split
 from minaction.energy.build import build_energy
 from minaction.energy.catalog import ENERGIES
-from minaction.errors import StorageError
+from minaction.energy.functionals import Energy
+from minaction.errors import InputError, StorageError
 from minaction.measure.environment import code_version, cpu_name, versions
 from minaction.measure.training_macs import TrainingMacs, training_macs
 from minaction.models.build import build_model
 from minaction.models.sizing import count_parameters
+from minaction.objective.budget import Budget
 from minaction.objective.objective import EnergyObjective
 from minaction.study.design import RunConfig, run_id
 from minaction.study.journal import Record, RunStatus, sync_directory
+from minaction.study.study_file import BUDGET
 from minaction.train.evaluate import (
     Evaluation,
     evaluate,
@@ -34,9 +38,12 @@ from minaction.train.evaluate import (
 )
 from minaction.train.execution import Execution
 from minaction.train.loop import TrainConfig, Training, train
+from minaction.train.steering import AccuracyFloor, AccuracySteering
 
 ORDER_STREAM = 1 << 32  # keeps the seeds of data orders apart from those of initial weights
 WIRING_SAMPLES = 2
+LOOKS_PER_EPOCH = 4  # at the validation accuracy, where it steers lambda
+GAIN = 0.7  # largest change of log lambda after a look: a decade takes 3 to 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,34 +54,52 @@ class FinishedRun:
     model: nn.Module
 
 
-def run_one(config: RunConfig, dataset: Dataset, execution: Execution) -> FinishedRun:
+def run_one(
+    config: RunConfig,
+    dataset: Dataset,
+    execution: Execution,
+    baseline: Mapping[str, Any] | None = None,
+) -> FinishedRun:
     """Build, train and evaluate one network.
 
     The test split is read once, at the end. The record's provenance says what the run can know
     itself; whoever dispatched it adds the rest.
 
+    Args:
+        config: What to run.
+        dataset: Its data.
+        execution: How the arithmetic is done.
+        baseline: Where lambda is a budget: run_id, status, steps and validation accuracies of the
+            run it is compared with.
+
     Raises:
-        MinActionError: The configuration does not fit the data.
+        MinActionError: The configuration does not fit the data, or the baseline did not end well.
     """
     started = datetime.now(UTC)
     spec, parameters = dataset.spec, config["parameters"]
     model = build_model(config["model"], spec, parameters=parameters, seed=config["seed"])
     sample = dataset.train.x[:WIRING_SAMPLES]
     energies = {name: build_energy(name, model, sample) for name in ENERGIES}
-    objective = EnergyObjective(cross_entropy, energies[config["energy"]], config["lam"])
     macs = training_macs(model, sample)
-    training = train(model, dataset, objective, train_config(config), execution)
+    energy = energies[config["energy"]]
+    if config["lam"] == BUDGET:
+        training, found = train_within_budget(model, dataset, energy, config, execution, baseline)
+    else:
+        objective = EnergyObjective(cross_entropy, energy, config["lam"])
+        training, found = train(model, dataset, objective, train_config(config), execution), {}
     metrics: dict[str, Any] = {
         "train_macs_per_step": None if macs.not_counted else macs.total * config["batch_size"],
         "train_macs_reason": _uncounted(macs),
         "parameters": count_parameters(model),
         "steps": training.steps,
         "train_seconds": training.train_seconds,
+        **found,
     }
     layers: dict[str, Any] = {}
     status = RunStatus.DIVERGED
     if not training.diverged:
-        validation = evaluate(model, dataset.validation, cross_entropy)
+        validation = training.validation
+        assert validation is not None  # of the last epoch
         test = evaluate(model, dataset.test, cross_entropy)
         measured = measure_energies(model, dataset.test, energies)
         status = RunStatus.OK if _learned(validation, dataset.validation) else RunStatus.COLLAPSED
@@ -94,9 +119,55 @@ def run_one(config: RunConfig, dataset: Dataset, execution: Execution) -> Finish
         metrics=metrics,
         layers=layers,
         history=training.history,
-        provenance=provenance(dataset, execution, started),
+        provenance=provenance(dataset, execution, started)
+        | ({"baseline": baseline["run_id"]} if baseline else {}),
     )
     return FinishedRun(record=record, model=model)
+
+
+def train_within_budget(
+    model: nn.Module,
+    dataset: Dataset,
+    energy: Energy,
+    config: RunConfig,
+    execution: Execution,
+    baseline: Mapping[str, Any] | None,
+) -> tuple[Training, dict[str, Any]]:
+    """Train a budget run; return the training and, as metrics, the multiplier it found.
+
+    `shadow_price` is the geometric mean of lambda over the last epoch, `lam_final` its last value.
+
+    Raises:
+        InputError: The baseline did not end well.
+    """
+    if baseline is None or baseline["status"] != RunStatus.OK:
+        status = "missing" if baseline is None else baseline["status"]
+        raise InputError(
+            f"the baseline of this budget, the run at lambda 0 and seed 0, is {status}; mend that "
+            "run first"
+        )
+    floor = AccuracyFloor(
+        steps=baseline["steps"],
+        accuracies=baseline["accuracies"],
+        margin=config["margin"],  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        aim=config["aim"],  # pyright: ignore[reportTypedDictNotRequiredAccess]
+    )
+    epoch = len(dataset.train) // config["batch_size"]
+    budget = Budget(warmup=epoch if config["epochs"] > 1 else 0, gain=GAIN)
+    steering = AccuracySteering(
+        model,
+        budget,
+        dataset.validation,
+        cross_entropy,
+        floor,
+        every=max(1, epoch // LOOKS_PER_EPOCH),
+    )
+    objective = EnergyObjective(cross_entropy, energy, budget)
+    training = train(
+        model, dataset, objective, train_config(config), execution, after_step=[steering]
+    )
+    found = {"shadow_price": steering.multiplier(epoch), "lam_final": float(budget.value)}
+    return training, found
 
 
 def train_config(config: RunConfig) -> TrainConfig:

@@ -33,6 +33,8 @@ from minaction.study.toml_text import one_line, shown, shown_key, toml_value
 
 MAX_BYTES = 1 << 18
 MAX_RUNS = 1_000_000
+BUDGET = "budget"
+"""The lambda of runs that find their own; all other levels are numbers."""
 
 Level = TypeVar("Level")
 
@@ -77,6 +79,7 @@ ModelName = Annotated[str, _known("model", MODELS)]
 EnergyName = Annotated[str, _known("energy", ENERGIES)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _OneZero]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Margin = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Parameters = Annotated[int, Field(ge=1, le=10**12)]
 AutoOrBool = Literal["auto"] | bool
@@ -90,7 +93,7 @@ _EXPECTED = {
     "dataset": f"names of data sets: {', '.join(sorted(SOURCES))}",
     "model": f"names of models: {', '.join(sorted(MODELS))}",
     "energy": f"names of energies: {', '.join(sorted(ENERGIES))}",
-    "lam": "a finite number, 0 or more",
+    "lam": 'a finite number, 0 or more, or "budget"',
     "lr": "a finite number greater than 0",
     "weight_decay": "a finite number, 0 or more",
     "batch_size": _A_COUNT,
@@ -102,6 +105,7 @@ _EXPECTED = {
     "precision": '"auto", "float32" or "bfloat16"',
     "compile": _A_SWITCH,
     "channels_last": _A_SWITCH,
+    "aim": "a number from 0 to 1, such as 0.5",
     "margin": "a number between 0 and 1, both excluded, such as 0.005",
     "rule": '"largest-non-inferior"',
     "alpha": "a number between 0 and 0.5, both excluded, such as 0.05",
@@ -128,7 +132,7 @@ class Factors(Table):
     dataset: Levels[DatasetName]
     model: Levels[ModelName]
     energy: Levels[EnergyName] = ("activation",)
-    lam: Levels[NonNegative] = (0.0,)
+    lam: Levels[NonNegative | Literal["budget"]] = (0.0,)
     epochs: Levels[Count] | None = None
     batch_size: Levels[Count] | None = None
     lr: Levels[Positive] | None = None
@@ -162,6 +166,21 @@ class Execution(Table):
     channels_last: AutoOrBool = "auto"
 
 
+class BudgetTerms(Table):
+    """`[budget]`: how much accuracy runs with `lam = "budget"` may give for a lower energy.
+
+    They are steered so that their validation accuracy stays at most `aim * margin` below that of
+    the run of the same settings at lambda 0 and the first seed.
+
+    Attributes:
+        margin: Loss of accuracy, a fraction, that counts as none; default: that of `[analysis]`.
+        aim: Share of it that is used up; the rest is room for noise.
+    """
+
+    margin: Margin | None = None
+    aim: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), _OneZero] = 0.5
+
+
 class Analysis(Table):
     """`[analysis]`: how lambda will be chosen, fixed before the first run.
 
@@ -171,7 +190,7 @@ class Analysis(Table):
         alpha: Level of the non-inferiority test.
     """
 
-    margin: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.005
+    margin: Margin = 0.005
     rule: Literal["largest-non-inferior"] = "largest-non-inferior"
     alpha: Annotated[float, Field(gt=0, lt=0.5, allow_inf_nan=False)] = 0.05
 
@@ -183,6 +202,7 @@ class Study(Table):
     factors: Factors
     train: Train = Train()
     execution: Execution = Execution()
+    budget: BudgetTerms = BudgetTerms()
     analysis: Analysis = Analysis()
 
     @model_validator(mode="after")
@@ -193,6 +213,8 @@ class Study(Table):
         for table, given in (("train", self.train), ("factors", self.factors)):
             if self.train.steps and "epochs" in given.model_fields_set:
                 raise _problem(f"[train] steps: [{table}] has epochs; keep one of the two")
+        if BUDGET not in self.factors.lam and "budget" in self.model_fields_set:
+            raise _problem('[budget]: no lambda is "budget"; add it to lam in [factors]')
         if self.run_count > MAX_RUNS:
             raise _problem(
                 f"[factors]: the crossing has {self.run_count:,} runs, more than {MAX_RUNS:,}; "
@@ -227,8 +249,18 @@ class Study(Table):
 
     @property
     def run_count(self) -> int:
-        """Number of runs: seeds times the product of the numbers of levels."""
-        return self.seeds * prod(len(levels) for levels in self.levels.values())
+        """Number of runs: seeds times the product of the numbers of levels, and baselines."""
+        levels = self.levels
+        lams = levels.pop("lam")
+        cells = prod(len(of_factor) for of_factor in levels.values())
+        baselines = BUDGET in lams and 0.0 not in lams
+        return cells * (self.seeds * len(lams) + baselines)
+
+    @property
+    def budget_terms(self) -> dict[str, float]:
+        """What runs with a budget are configured by besides the levels."""
+        margin = self.analysis.margin if self.budget.margin is None else self.budget.margin
+        return {"margin": margin, "aim": self.budget.aim}
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -242,10 +274,13 @@ class Study(Table):
             if len(levels) == 1 and key in Train.model_fields:
                 settings[f"[train] {key}"] = levels[0]
             else:
-                settings[f"[factors] {key}"] = sorted(levels)
+                numbers_first = sorted(levels, key=lambda level: (isinstance(level, str), level))
+                settings[f"[factors] {key}"] = numbers_first
         settings |= {f"[train] {key}": count for key, count in self.length.items()}
         settings["[train] save_weights"] = self.train.save_weights
         settings |= {f"[execution] {key}": value for key, value in self.execution}
+        if BUDGET in self.factors.lam:
+            settings |= {f"[budget] {key}": value for key, value in self.budget_terms.items()}
         return settings
 
     @property
@@ -267,6 +302,8 @@ class Study(Table):
         """Return the study as TOML with every default spelled out; reading it gives it back."""
         elsewhere = {*self._swept(), *(["epochs"] if self.train.steps else [])}
         tables = self.model_dump(exclude_none=True, exclude={"train": elsewhere})
+        if BUDGET not in self.factors.lam:
+            del tables["budget"]
         return "\n".join(
             "".join(
                 [f"[{name}]\n", *(f"{key} = {toml_value(value)}\n" for key, value in table.items())]

@@ -59,7 +59,8 @@ class Tasks:
 
     def _run(self, task: Message) -> Message:
         config = task["config"]
-        finished = run_one(config, self._load(config["dataset"]), Execution(**task["execution"]))
+        dataset, execution = self._load(config["dataset"]), Execution(**task["execution"])
+        finished = run_one(config, dataset, execution, task.get("baseline"))
         if task["weights"] is not None:
             save_weights(finished.model, Path(task["weights"]))
         return {"record": json.loads(finished.record.to_line())}

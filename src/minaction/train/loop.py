@@ -6,7 +6,7 @@ import inspect
 import itertools
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from minaction.data.dataset import Dataset, Split
 from minaction.errors import InputError
 from minaction.objective.objective import EnergyObjective
-from minaction.train.evaluate import evaluate
+from minaction.train.evaluate import Evaluation, evaluate
 from minaction.train.execution import Execution
 
 CHECK_EVERY = 100  # steps between looks at whether the loss is still finite
@@ -70,12 +70,14 @@ class Training:
             was not finite).
         steps: Optimiser steps done.
         train_seconds: Wall-clock seconds of training, evaluation excluded.
+        validation: The last validation; None where the training ended before one.
         diverged: The loss became NaN or infinite; training stopped there.
     """
 
     history: list[dict[str, Any]]
     steps: int
     train_seconds: float
+    validation: Evaluation | None
     diverged: bool
 
 
@@ -85,6 +87,9 @@ def train(
     objective: EnergyObjective,
     config: TrainConfig,
     execution: Execution | None = None,
+    *,
+    after_step: Sequence[Callable[[], None]] = (),
+    after_validation: Sequence[Callable[[int, Evaluation], None]] = (),
 ) -> Training:
     """Train `model` in place and validate now and then; the test split is not touched.
 
@@ -94,6 +99,8 @@ def train(
         objective: Task loss, energy and lambda rule.
         config: Hyperparameters.
         execution: Precision, compilation and layout; default: plain float32.
+        after_step: Called in this order after every optimiser step; counts as training time.
+        after_validation: Called after every validation with the steps so far and what it found.
 
     Raises:
         InputError: The batch is larger than the training split; the model is as it was.
@@ -106,13 +113,12 @@ def train(
     history: list[dict[str, Any]] = []
     per_epoch = len(dataset.train) // config.batch_size
     total, every = config.steps or config.epochs * per_epoch, config.validate_every or per_epoch
-    stream = itertools.chain.from_iterable(
-        training_steps(
-            model, dataset.train, objective, optimizer, config.batch_size, generator, execution
-        )
-        for _ in itertools.count()
+    epochs = itertools.repeat(
+        (model, dataset.train, objective, optimizer, config.batch_size, generator, execution)
     )
-    steps, seconds, finite = 0, 0.0, True
+    losses = itertools.chain.from_iterable(itertools.starmap(training_steps, epochs))
+    stream = _each_followed_by(after_step, losses)
+    steps, seconds, finite, validation = 0, 0.0, True, None
     while finite and steps < total:
         model.train()
         started = time.perf_counter()
@@ -120,13 +126,21 @@ def train(
         seconds += time.perf_counter() - started
         steps += done
         entry = {"epoch": math.ceil(steps / per_epoch), "step": steps, "train_seconds": seconds}
-        entry |= {**means, "lam": objective.lam.value}
+        entry |= {**means, "lam": float(objective.lam.value)}
         if finite:
             validation = evaluate(model, dataset.validation, objective.task_loss)
             finite = math.isfinite(validation.loss)
             entry |= {"val_loss": validation.loss, "val_accuracy": validation.accuracy}
+            for call in after_validation:
+                call(steps, validation)
         history.append(entry)
-    return Training(history=history, steps=steps, train_seconds=seconds, diverged=not finite)
+    return Training(
+        history=history,
+        steps=steps,
+        train_seconds=seconds,
+        validation=validation,
+        diverged=not finite,
+    )
 
 
 class _AdamW(torch.optim.AdamW):
@@ -166,11 +180,22 @@ def training_steps(
         lam = objective.lam.value
         optimizer.zero_grad(set_to_none=True)
         # a tensor, so that one compiled graph serves every lambda; plain 0 drops the energy term
-        task, energy, total = losses(objective, model, x, y, torch.tensor(lam) if lam else 0.0)
+        if lam and not isinstance(lam, Tensor):
+            lam = torch.tensor(lam)
+        task, energy, total = losses(objective, model, x, y, lam)
         total.backward()
         optimizer.step()
-        objective.lam.advance()
+        objective.lam.advance(task.detach())
         yield task.detach(), energy.detach()
+
+
+def _each_followed_by(
+    calls: Sequence[Callable[[], None]], steps: Iterable[tuple[Tensor, Tensor]]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for losses in steps:
+        for call in calls:
+            call()
+        yield losses
 
 
 def _means(steps: Iterable[tuple[Tensor, Tensor]]) -> tuple[dict[str, float], int, bool]:
