@@ -426,19 +426,14 @@ def test_a_finished_study_is_not_run_again(cli, directory, tmp_path):
     assert (directory / JOURNAL_NAME).read_bytes() == journal
 
 
-def test_failed_runs_are_exit_code_one_and_named(cli, tmp_path):
+def test_a_study_that_cannot_be_run_is_refused_before_its_first_run(cli, tmp_path):
     out = tmp_path / "out"
     spec = write_study(tmp_path, batch_size=100_000)
-    code, _, err = cli("study", "run", spec, "--out", out, "--workers", "1")
-    assert code == 1
-    *progress, last = err.splitlines()
-    assert "4 of 4 runs failed" in one_line(f"{last}\n")
-    assert any(line.startswith("failed: digits mlp lam=0 seed=0: batch") for line in progress)
-    code, shown, _ = cli("study", "status", out)
-    assert code == 0
-    assert "0 of 4 runs done" in shown
-    assert "failed 4x: batch_size is 100000" in shown
-    assert (out / "report.html").is_file()
+    code, shown, err = cli("study", "run", spec, "--out", out, "--workers", "1")
+    assert (code, shown) == (2, "")
+    said = one_line(f"{err.splitlines()[-1]}\n")
+    assert re.fullmatch(r"tiny: digits: batch_size is 100000, but .* choose a smaller batch", said)
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

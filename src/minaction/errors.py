@@ -57,6 +57,10 @@ class StudyFileError(InputError):
     """A study file that cannot be read or does not describe a study."""
 
 
+class InfeasibleStudyError(InputError):
+    """A study whose runs cannot be made: a budget no model meets, a batch larger than the data."""
+
+
 class StudyDirectoryError(InputError):
     """A study directory that is missing, belongs to another study or is in use."""
 

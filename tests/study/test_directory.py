@@ -11,6 +11,7 @@ from minaction.errors import StorageError, StudyDirectoryError, StudyFileError
 from minaction.study.directory import (
     load_study_directory,
     open_study_directory,
+    remove_unbegun_study,
     write_text_atomically,
 )
 from minaction.study.journal import Journal
@@ -28,6 +29,26 @@ def study(old: str = "", new: str = "") -> Study:
 
 def snapshot(directory):
     return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_what_was_made_for_a_study_is_taken_back(tmp_path):
+    open_study_directory(tmp_path / "a", study())
+    with Journal(tmp_path / "a"):
+        remove_unbegun_study(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_study_with_records_and_files_of_others_stay(tmp_path):
+    open_study_directory(tmp_path, study())
+    (tmp_path / "journal.jsonl").write_text("{}\n")
+    before = snapshot(tmp_path)
+    remove_unbegun_study(tmp_path)
+    assert snapshot(tmp_path) == before
+    (tmp_path / "journal.jsonl").write_text("")
+    (tmp_path / "journal.lock").touch()
+    (tmp_path / "notes").write_text("mine")
+    remove_unbegun_study(tmp_path)
+    assert snapshot(tmp_path) == {"notes": b"mine"}
 
 
 def test_a_new_directory_holds_the_study(tmp_path):

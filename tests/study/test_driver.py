@@ -7,7 +7,12 @@ import pytest
 from real_study import PLAIN, comparable_records, study_of
 
 from minaction.data.sources import SOURCES
-from minaction.errors import DataFileError, StudyDirectoryError, StudyFileError
+from minaction.errors import (
+    DataFileError,
+    InfeasibleStudyError,
+    StudyDirectoryError,
+    StudyFileError,
+)
 from minaction.study.design import baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
 from minaction.study.driver import Outcome, describe_execution, run_study
@@ -136,6 +141,13 @@ def test_damaged_data_stop_a_study_before_anything_is_written(tmp_path):
     with pytest.raises(DataFileError, match="mnist"):
         run(study, tmp_path / "study", data_dir=str(tmp_path / "data"))
     assert not (tmp_path / "study").exists()
+
+
+def test_a_study_no_model_can_meet_leaves_nothing_behind(tmp_path):
+    study = study_of(model='["mlp", "cnn"]', train="parameters = 10")
+    with pytest.raises(InfeasibleStudyError, match=r"^digits: mlp on digits: .* \(and 1 more prob"):
+        run(study, tmp_path / "a" / "study")
+    assert not list((tmp_path / "a").iterdir())
 
 
 def test_a_directory_of_another_study_is_refused(copy):

@@ -21,6 +21,7 @@ from real_study import (
 
 from minaction.report.tables import compute_findings
 from minaction.study.design import run_id, runs
+from minaction.study.execute import MAX_ATTEMPTS
 from minaction.study.journal import JOURNAL_NAME, RunStatus, latest_records, read_records
 from minaction.study.status import study_status
 
@@ -173,26 +174,28 @@ def test_a_second_driver_is_refused_and_the_first_goes_on(launch, tmp_path):
 
 
 def test_runs_that_fail_do_not_stop_the_others_and_are_tried_again(launch, tmp_path):
-    study = study_of(model='"mlp"\nparameters = [10, 5000]', train="")
-    out = tmp_path / "study"
-    for attempt in (1, 2):
-        run = launch(study, out)
-        code, line = run.wait()
-        assert code == 1
-        assert line == (
-            f"minaction: {out}: 2 of {4 if attempt == 1 else 2} runs failed; `minaction study "
-            f"status {out}` says why, and the same command tries them again"
-        )
-        found = study_status(out)
-        assert found.by_status == {"ok": 2, "failed": 2}
-        (message,) = found.errors
-        assert message.startswith("mlp on digits: cannot meet the budget of 10 parameters")
-        lines = Counter((r.status, r.config["parameters"]) for r in read_records(out))
-        assert lines == {(RunStatus.OK, 5000): 2, (RunStatus.FAILED, 10): 2 * attempt}
-    (record, *_) = [r for r in latest_records(out) if r.status is RunStatus.FAILED]
+    study, out = study_of(seeds=2, epochs=20), tmp_path / "study"
+    run = launch(study, out)
+    for _ in range(MAX_ATTEMPTS):  # the one worker is given the same run again and again
+        wait_until(lambda: running_workers(run.scratch))[0].kill()
+        assert wait_until(lambda: not running_workers(run.scratch))
+    code, line = run.wait()
+    assert code == 1
+    assert line == (
+        f"minaction: {out}: 1 of 4 runs failed; `minaction study status {out}` says why, and the "
+        "same command tries them again"
+    )
+    found = study_status(out)
+    assert found.by_status == {"ok": 3, "failed": 1}
+    (message,) = found.errors
+    assert message.endswith("use fewer workers; this happened 3 times")
+    (record,) = [r for r in latest_records(out) if r.status is RunStatus.FAILED]
     assert record.provenance["study_sha256"] == study.sha256
     assert record.provenance["execution"]["precision"] == "float32"
     assert record.metrics is None
+    assert launch(study, out).wait()[0] == 0
+    assert study_status(out).by_status == {"ok": 4}
+    assert [r.run_id for r in read_records(out)].count(record.run_id) == 2
 
 
 @pytest.fixture

@@ -43,6 +43,21 @@ def build_model(
         UnknownNameError: No such model.
         ModelError: The model does not fit the data or cannot meet the budget, or `ratio` is none.
     """
+    build = sized_builder(name, spec, parameters, ratio)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
+        return build()
+
+
+def sized_builder(
+    name: str, spec: DataSpec, parameters: int, ratio: float | str | None = None
+) -> Builder:
+    """Return what builds a model of the catalogue for a budget; for arguments see `build_model`.
+
+    Raises:
+        UnknownNameError: No such model.
+        ModelError: The model does not fit the data or cannot meet the budget, or `ratio` is none.
+    """
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)
     module, _, function = MODELS[name].partition(":")
@@ -55,6 +70,4 @@ def build_model(
             f"{name} on {spec.name}: cannot meet the budget of {parameters:,} parameters within "
             f"10 % (nearest: {size:,}); change `parameters`"
         )
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
-        return build()
+    return build

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from minaction.errors import StorageError, StudyDirectoryError
-from minaction.study.journal import LOCK_NAME, lock_directory, sync_directory
+from minaction.study.journal import JOURNAL_NAME, LOCK_NAME, lock_directory, sync_directory
 from minaction.study.study_file import Study, load_study
 from minaction.study.toml_text import one_line, shown
 
@@ -39,6 +39,20 @@ def open_study_directory(directory: str | Path, study: Study) -> None:
             return _require_same_study(directory, study)
         write_text_atomically(directory / STUDY_NAME, study.to_toml())
     return None
+
+
+def remove_unbegun_study(directory: str | Path) -> None:
+    """Take back what `open_study_directory` made, as long as no run is recorded.
+
+    Call it with the directory's lock held. What cannot be removed stays; it does no harm.
+    """
+    directory = Path(directory)
+    with contextlib.suppress(OSError):
+        if (directory / JOURNAL_NAME).stat().st_size:
+            return
+        for name in (STUDY_NAME, JOURNAL_NAME, LOCK_NAME):
+            (directory / name).unlink()
+        directory.rmdir()  # refuses if there is anything else
 
 
 def load_study_directory(directory: str | Path) -> Study:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from minaction.data.fetch import fetch
-from minaction.errors import MinActionError, StudyFileError
+from minaction.errors import InfeasibleStudyError, MinActionError, StudyFileError
 from minaction.measure.environment import code_version, cxx_compiler, versions
 from minaction.study.cells import cells_of
 from minaction.study.design import RunConfig, baseline_of, run_id, runs
-from minaction.study.directory import open_study_directory
+from minaction.study.directory import open_study_directory, remove_unbegun_study
 from minaction.study.execute import Answer, Executor, LocalExecutor
 from minaction.study.journal import Journal, Record, RunStatus, latest_records, read_records
 from minaction.study.study_file import BUDGET, Study
@@ -59,9 +59,12 @@ def run_study(
 ) -> Outcome:
     """Run what is left of a study, in `workers` local processes.
 
-    Data sets are fetched and checked before anything is written.
+    Data sets are fetched and checked before anything is written. Whether the runs can be made at
+    all is found out before the first one; if not, nothing is left behind.
 
     Raises:
+        InfeasibleStudyError: A model does not fit its data or parameter budget, or a batch is
+            larger than the training split.
         StudyFileError: The study asks for compilation and there is no compiler.
         StudyDirectoryError: The directory holds another study or is in use.
         DataFileError: A data set is missing or damaged.
@@ -85,9 +88,13 @@ def run_study(
         workers = min(workers, len(pending))
         chosen = _recorded_execution(directory)
         with LocalExecutor(workers, data_dir, listener.note) as executor:
-            execution, calibration = chosen or _calibrate(
-                study, pending, executor, workers, listener
-            )
+            try:
+                execution, calibration = chosen or _calibrate(
+                    study, pending, executor, workers, listener
+                )
+            except InfeasibleStudyError:
+                remove_unbegun_study(directory)
+                raise
             for tasks in _waves(study, directory, pending, execution):
                 for answer in executor.map(tasks):
                     record = _record(answer, study, execution, calibration)
@@ -137,6 +144,8 @@ def _calibrate(
         "margin": study.analysis.margin,
     }
     (answer,) = executor.map([task])
+    if "infeasible" in answer.content:
+        raise InfeasibleStudyError(f"{study.name}: {answer.content['infeasible']}")
     if "error" in answer.content:
         raise MinActionError(f"the calibration failed: {answer.content['error']}")
     execution, report = answer.content["execution"], answer.content["report"]

@@ -12,9 +12,10 @@ import torch
 
 from minaction.data.dataset import Dataset
 from minaction.data.resident import resident
-from minaction.errors import MinActionError, StorageError
+from minaction.errors import InputError, MinActionError, StorageError
 from minaction.study.calibrate import calibrate
 from minaction.study.cells import Cell
+from minaction.study.feasibility import require_feasible
 from minaction.study.run import run_one, save_weights
 from minaction.study.worker import Setup
 from minaction.train.execution import Execution
@@ -48,8 +49,13 @@ class Tasks:
             return {"error": describe(error)}
 
     def _calibrate(self, task: Message) -> Message:
+        cells = [Cell(**cell) for cell in task["cells"]]
+        try:
+            require_feasible(cells, self._load)
+        except InputError as error:
+            return {"infeasible": str(error)[:MAX_ERROR]}
         calibration = calibrate(
-            [Cell(**cell) for cell in task["cells"]],
+            cells,
             task["requested"],
             self._load,
             workers=task["workers"],

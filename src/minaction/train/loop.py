@@ -105,7 +105,7 @@ def train(
     Raises:
         InputError: The batch is larger than the training split; the model is as it was.
     """
-    _check_batch(config.batch_size, dataset.train)
+    check_batch_size(config.batch_size, dataset.train)
     execution = execution or Execution()
     execution.prepare(model)
     optimizer = build_optimizer(model, config)
@@ -219,14 +219,15 @@ def batches(
     Raises:
         InputError: The batch is larger than the split.
     """
-    _check_batch(batch_size, split)
+    check_batch_size(batch_size, split)
     order = torch.randperm(len(split), generator=generator)
     for start in range(0, len(split) - batch_size + 1, batch_size):
         index = order[start : start + batch_size]
         yield split.x.index_select(0, index), split.y.index_select(0, index)
 
 
-def _check_batch(batch_size: int, split: Split) -> None:
+def check_batch_size(batch_size: int, split: Split) -> None:
+    """Raise InputError for a batch larger than the split."""
     if batch_size > len(split):
         raise InputError(
             f"batch_size is {batch_size}, but the training split has only {len(split)} samples; "
