@@ -234,6 +234,19 @@ def test_what_is_not_homogeneous_is_listed_with_the_reason(between, word):
     assert report.max_output_difference <= 1e-5
 
 
+def test_a_product_that_is_not_followed_is_not_called_inhomogeneous():
+    class Conv1D(nn.Module):  # as GPT-2 has them
+        def __init__(self):
+            super().__init__()
+            self.bias, self.weight = nn.Parameter(torch.zeros(6)), nn.Parameter(torch.randn(3, 6))
+
+        def forward(self, x):
+            return torch.addmm(self.bias, x, self.weight)
+
+    report = gauge_fix(nn.Sequential(Conv1D(), nn.ReLU(), nn.Linear(6, 2)), torch.randn(8, 3))
+    assert report.not_covered == {"1": "rescaling is not followed through addmm"}
+
+
 def test_a_recurrent_layer_is_not_covered():
     class Recurrent(nn.Module):
         def __init__(self):

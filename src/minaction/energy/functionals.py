@@ -336,6 +336,11 @@ class ActionEnergy(Energy):
         return energy.per_layer(trajectory)
 
 
+def reads_activations(energy: Energy) -> bool:
+    """Return whether an energy depends on activations, and not on weights alone."""
+    return any(not isinstance(part, PotentialEnergy) for _, part in _terms(energy))
+
+
 def layer_term(energy: Energy) -> Callable[[Activation], Tensor] | None:
     """Return the per-layer term of an energy that is a sum of such terms, else None."""
     if isinstance(energy, LayerEnergy):

@@ -146,7 +146,7 @@ class Recorder(TorchFunctionMode):
     def _watch(self, name: str, value: Tensor) -> None:
         # a reduced activation may be overwritten later if no gradient needs it
         needed = self.reduce is None or self.reduced[name].requires_grad
-        if needed and not (is_functorch_wrapped_tensor(value) or value.is_inference()):
+        if needed and not (is_transformed(value) or value.is_inference()):
             self._watched[name] = (value, value._version)
 
     def discard_output(self, output: Any) -> None:
@@ -183,3 +183,8 @@ class Recorder(TorchFunctionMode):
         """Return `name`, or `name#2`, `name#3` … where it was given out before."""
         count = self._counts[name] = self._counts.get(name, 0) + 1
         return name if count == 1 else f"{name}#{count}"
+
+
+def is_transformed(value: Any) -> bool:
+    """Return whether a value is a tensor inside a `torch.func` transform, such as `vmap`."""
+    return isinstance(value, Tensor) and is_functorch_wrapped_tensor(value)

@@ -12,6 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
+from minaction.energy.functions import CONVOLUTIONS
+
 HOMOGENEOUS = frozenset(
     """relu leaky_relu prelu rrelu dropout dropout1d dropout2d dropout3d feature_dropout clone
     contiguous detach to type float double half bfloat16 cpu cuda abs absolute neg negative positive
@@ -65,6 +67,12 @@ SIGNS = frozenset("gt lt ge le eq ne sign sgn".split())
 NORMALISATIONS = frozenset("batch_norm layer_norm instance_norm group_norm rms_norm".split())
 """Undo the scale of what they read."""
 
+LINEAR = CONVOLUTIONS | frozenset(
+    """linear bilinear addmm addmv addbmm baddbmm matmul rmatmul mm mv bmm einsum tensordot dot
+    inner outer""".split()
+)
+"""Homogeneous, but followed only where they apply weights of the model as layers do."""
+
 METADATA = frozenset(
     """size dim numel nelement stride element_size get_device is_contiguous is_floating_point
     is_complex is_sparse is_cuda is_quantized is_leaf shape dtype device ndim layout grad_fn names
@@ -72,6 +80,13 @@ METADATA = frozenset(
     nbytes is_same_size is_nested is_inference is_conj is_neg is_meta""".split()
 )
 """Say nothing of a tensor's values."""
+
+
+def why_stopped(name: str) -> str:
+    """Return the reason for which a function in none of the tables stops rescaling."""
+    if name in LINEAR:
+        return f"rescaling is not followed through {name}"
+    return f"{name} is not positively homogeneous"
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,7 @@ from minaction.energy.scale_rules import (
     SUMS,
     Call,
     tensors_in,
+    why_stopped,
 )
 
 FIXED = 0
@@ -471,7 +472,7 @@ class ScaleTrace(TorchFunctionMode):
 
     def _uniform(self, value: Tensor, axis: int) -> Tensor:
         """Tie all positions of each channel together and return each channel's group."""
-        groups = _compact(self._groups_or_fixed(value).movedim(axis, 0), keep_first=True)
+        groups = compacted(self._groups_or_fixed(value).movedim(axis, 0), first=1)
         groups = groups.flatten(1)
         self._tie(groups, groups[:, :1].expand_as(groups))
         return groups[:, 0]
@@ -489,7 +490,7 @@ class ScaleTrace(TorchFunctionMode):
         """The scales of what is read are given, so are those of what is computed."""
         passes = call.name in _PASSES
         reasons = [entry.reason for entry in seen if entry.reason != _Seen.reason]
-        reason = f"{call.name} is not positively homogeneous"
+        reason = why_stopped(call.name)
         if passes or not seen:
             reason = reasons[0] if reasons else _Seen.reason
         normalised = call.name in MOVES and any(entry.normalised for entry in seen)
@@ -499,7 +500,7 @@ class ScaleTrace(TorchFunctionMode):
             )
 
     def _stop(self, call: Call) -> None:
-        reason = f"{call.name} is not positively homogeneous"
+        reason = why_stopped(call.name)
         for tensor in call.reads:
             self._pin(tensor, reason, normalises=call.name in NORMALISATIONS)
         for output in call.outputs:
@@ -522,7 +523,7 @@ class ScaleTrace(TorchFunctionMode):
     def _pin(self, tensor: Tensor, reason: str, *, normalises: bool = False) -> None:
         groups = self._look_up(tensor).groups
         if groups is not None:
-            groups = _compact(groups).unique()
+            groups = compacted(groups).unique()
             self._pins.append(Pin(groups=groups, reason=reason, normalises=normalises))
 
     def _pin_parameter(self, parameter: ScaledParameter, reason: str) -> None:
@@ -587,10 +588,13 @@ def _is_plain_normalisation(call: Call) -> bool:
     return call.argument(position, "weight") is None
 
 
-def _compact(groups: Tensor, *, keep_first: bool = False) -> Tensor:
-    """Drop the repetitions along expanded axes."""
-    for axis in range(1 if keep_first else 0, groups.ndim):
-        if groups.stride(axis) == 0 and groups.shape[axis] > 1:
+def compacted(groups: Tensor, *, first: int = 0) -> Tensor:
+    """Drop the repetitions along expanded axes, from axis `first` on.
+
+    They would be as large as weights and activations.
+    """
+    for axis in range(first, groups.ndim):
+        if groups.stride(axis) == 0 and groups.shape[axis]:
             groups = groups.narrow(axis, 0, 1)
     return groups
 

@@ -264,7 +264,8 @@ def _refuse_script(model: nn.Module) -> None:
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise TapeError(
-                f"module {path!r} is TorchScript and cannot be observed; use the original module"
+                f"{f'module {path!r}' if path else 'the model'} is TorchScript and cannot be "
+                "observed; use the original module"
             )
 
 

@@ -20,13 +20,13 @@ from minaction.energy.functions import CELLS, SEQUENCES
 from minaction.energy.scale_rules import tensors_in
 from minaction.energy.tape import Layers, Tape, run_model
 from minaction.energy.trajectory import Activation
+from minaction.energy.untouched import untouched
 from minaction.errors import InputError, MinActionError, TapeError
 from minaction.measure.audit_result import TOTAL, UNOBSERVED, Audit, LayerAudit
 from minaction.measure.layer_gauge import GaugeWatch, LayerGauge
 from minaction.measure.layer_sums import LayerSums
 from minaction.measure.mac_trace import Cost, MacTrace
 from minaction.measure.time_steps import spiking_types, stepping_modules, unseen_neurons
-from minaction.measure.untouched import untouched
 
 
 def audit(
@@ -285,7 +285,8 @@ def _check_model(model: nn.Module) -> None:
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise TapeError(
-                f"module {path!r} is TorchScript and cannot be observed; use the original module"
+                f"{f'module {path!r}' if path else 'the model'} is TorchScript and cannot be "
+                "observed; use the original module"
             )
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if is_lazy(tensor):

@@ -33,7 +33,7 @@ def random_batches(
         seed: Seed of a generator of its own.
 
     Raises:
-        InputError: A size or `high` does not make sense.
+        InputError: A size or `high` does not make sense, or is too large.
     """
     if min([*shape, batch, batches], default=0) < 1:
         raise InputError(f"shape is {list(shape)}, expected positive sizes of one sample")
@@ -50,7 +50,14 @@ def _batches(
 ) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(batches):
-        if high is None:
-            yield torch.randn(shape, generator=generator).to(dtype)
-        else:
-            yield torch.randint(high, shape, generator=generator, dtype=dtype)
+        try:
+            if high is None:
+                values = torch.randn(shape, generator=generator).to(dtype)
+            else:
+                values = torch.randint(high, shape, generator=generator, dtype=dtype)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise InputError(
+                f"random inputs of shape {list(shape)} cannot be made "
+                f"({str(error).splitlines()[0]}); give smaller sizes, or a smaller high"
+            ) from error
+        yield values

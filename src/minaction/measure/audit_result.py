@@ -183,7 +183,7 @@ def _notes(audit: Audit) -> list[str]:
         calls = ", ".join(f"{name} ({_count(n, 'call')})" for name, n in audit.not_counted.items())
         notes.append(f"MACs not counted: {calls}")
     notes.append(
-        "MACs and parameters belong to the layer that is read. Counted: linear layers, "
+        "A layer's MACs and parameters are those of what reads it. Counted: linear layers, "
         "convolutions, recurrent kernels, attention and other matrix products; element-wise "
         "functions, normalisations, pooling, softmax and look-ups have none by convention."
     )

@@ -16,8 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from minaction.energy.balance import canonical_scales, free_groups, tied_groups
+from minaction.energy.pitfalls import undone_groups
 from minaction.energy.scale_rules import Call
-from minaction.energy.scale_trace import FIXED, ScaledParameter, ScaleTrace, Symmetry
+from minaction.energy.scale_trace import (
+    FIXED,
+    ScaledParameter,
+    ScaleTrace,
+    Symmetry,
+    compacted,
+)
 from minaction.energy.trajectory import Activation
 
 
@@ -80,7 +87,7 @@ class GaugeWatch:
         """Return what was found about the `layers`, given the model's output."""
         observed = {name: self._layers[name] for name in layers}
         scales, not_covered = _scales(self._folded.close(output), observed)
-        undone = _undone(self._unfolded.close(output))
+        undone = undone_groups(self._unfolded.close(output))
         return LayerGauge(
             scales=scales,
             not_covered=not_covered,
@@ -119,17 +126,9 @@ class _Observed:
 def _by_unit(groups: Tensor | None, unit_axis: int) -> np.ndarray | None:
     if groups is None:
         return None
-    groups = _compact(groups.movedim(unit_axis, 0), first=1).flatten(1)
+    groups = compacted(groups.movedim(unit_axis, 0), first=1).flatten(1)
     first = groups[:, :1]
     return (first if bool((groups == first).all()) else groups).cpu().numpy()
-
-
-def _compact(groups: Tensor, *, first: int = 0) -> Tensor:
-    """Drop the repetitions along expanded axes, which are as large as weights and activations."""
-    for axis in range(first, groups.ndim):
-        if groups.stride(axis) == 0 and groups.shape[axis]:
-            groups = groups.narrow(axis, 0, 1)
-    return groups
 
 
 def _scales(
@@ -162,7 +161,7 @@ def _movable(symmetry: Symmetry, free: np.ndarray) -> Symmetry:
 
 
 def _reduced(parameter: ScaledParameter, free: np.ndarray) -> ScaledParameter | None:
-    outward, inward = _compact(parameter.out_groups), _compact(parameter.in_groups)
+    outward, inward = compacted(parameter.out_groups), compacted(parameter.in_groups)
     pinned = [bool((free[groups.cpu().numpy()] == FIXED).all()) for groups in (outward, inward)]
     if all(pinned):
         return None
@@ -184,7 +183,7 @@ def _reduced(parameter: ScaledParameter, free: np.ndarray) -> ScaledParameter | 
 
 
 def _numbers(groups: Tensor) -> np.ndarray:
-    return _compact(groups).cpu().numpy()
+    return compacted(groups).cpu().numpy()
 
 
 def _why_pinned(symmetry: Symmetry, tied: np.ndarray, labels: np.ndarray) -> str:
@@ -192,14 +191,3 @@ def _why_pinned(symmetry: Symmetry, tied: np.ndarray, labels: np.ndarray) -> str
         if np.isin(labels, tied[_numbers(pin.groups)]).any():
             return pin.reason
     return "it is tied to an input of the model"
-
-
-def _undone(symmetry: Symmetry) -> np.ndarray:
-    """Return for every group whether normalisations, and nothing else, read it."""
-    tied = tied_groups(symmetry)
-    normalised, read = np.zeros(len(tied), dtype=bool), np.zeros(len(tied), dtype=bool)
-    for pin in symmetry.pins:
-        (normalised if pin.normalises else read)[tied[_numbers(pin.groups)]] = True
-    for parameter in symmetry.parameters:
-        read[tied[_numbers(parameter.in_groups)]] = True
-    return (normalised & ~read)[tied]

@@ -9,9 +9,11 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from minaction.energy.functionals import Energy, layer_term, total
-from minaction.energy.recorder import Recorder, Reduce
+from minaction.energy.functionals import Energy, layer_term, reads_activations, total
+from minaction.energy.pitfalls import warn_of_pitfalls
+from minaction.energy.recorder import Recorder, Reduce, is_transformed
 from minaction.energy.tape import (
     Layers,
     Tape,
@@ -87,9 +89,13 @@ class EnergyObjective:
         self.lam = as_rule(lam)
         self.layers = layers
         self.clone = clone
+        self._looked = False
 
     def __call__(self, model: nn.Module, x: Any, y: Any) -> Terms:
         """Run the model once and return the terms.
+
+        The first call in training warns of observed layers whose energy cannot change, or changes
+        by mere rescaling: before it, two samples pass through the model, which leave it as it is.
 
         Args:
             model: The model; not changed.
@@ -99,10 +105,22 @@ class EnergyObjective:
         Raises:
             TapeError: The model cannot be observed.
         """
+        training = model.training and torch.is_grad_enabled()
+        # compiled code must not even read whether it has looked: it would be compiled again
+        if not torch.compiler.is_compiling() and training and not self._looked:
+            self._look(model, x)
         terms = self.evaluate(model, x, y, self.lam.value)
-        if model.training and torch.is_grad_enabled():
-            self.lam.advance(terms.task.detach())
+        if training:
+            self.lam.advance(terms.task.detach(), terms.energy.detach())
         return terms
+
+    def _look(self, model: nn.Module, x: Any) -> None:
+        # what is not initialised yet must not be so by a trial, nor can a transform be judged
+        if any(is_lazy(parameter) for parameter in model.parameters()) or is_transformed(x):
+            return
+        self._looked = True
+        if reads_activations(self.energy):
+            warn_of_pitfalls(model, x, self.layers, stacklevel=3)
 
     def evaluate(self, model: nn.Module, x: Any, y: Any, lam: float | Tensor) -> Terms:
         """Return the terms at a given lambda; a pure function, and compilable as a whole.

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from minaction.measure.untouched import untouched
+from minaction.energy.untouched import untouched
 
 
 class Wild(nn.Module):
