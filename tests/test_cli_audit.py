@@ -12,6 +12,7 @@ from torch import nn
 
 import minaction as ma
 from minaction.cli import main
+from minaction.errors import InputError
 from minaction.measure.audit_inputs import random_batches
 
 SOURCE = """
@@ -142,6 +143,14 @@ def test_options_are_checked_before_torch_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "options", [{"shape": [10**12, 10**5]}, {"shape": [2], "dtype": "int64", "high": 10**30}]
+)
+def test_random_inputs_that_cannot_be_made_are_refused(options):
+    with pytest.raises(InputError, match=r"^random inputs of shape .* cannot be made \(.*\); give"):
+        next(random_batches(batch=4, **options))
 
 
 def test_random_batches_are_the_same_every_time():

@@ -404,6 +404,8 @@ def compact_command(
     """Remove the units that do nothing, and time it."""
     if onnx and out is None:
         raise InputError("--onnx: say where the files go with --out FOLDER")
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is a file; give a folder, which need not exist")
     if Path(target).is_dir():
         if weights or dataset or calibration or held_out:
             raise InputError(

@@ -206,7 +206,7 @@ def test_a_calibration_set_of_the_wrong_shape():
 
 
 def test_a_calibration_set_that_is_none():
-    refuse("the calibration set is a int; give a tensor", mlp(), 3)
+    refuse("the calibration set is of type int; give a tensor", mlp(), 3)
 
 
 def test_weights_or_inputs_that_are_nan():
@@ -242,6 +242,13 @@ def test_models_that_cannot_be_traced():
     exported = torch.export.export(mlp(), (torch.rand(2, 4),)).module()
     refuse("exported program.*load_model", exported, torch.rand(2, 4))
     refuse("model is a list; give an nn.Module", [mlp()], torch.rand(30, 4))
+
+
+def test_models_without_values():
+    refuse(r"net\.1\.weight is on the meta device", mlp().to("meta"), torch.rand(30, 4))
+    lazy = torch.nn.Sequential(torch.nn.LazyLinear(3), torch.nn.Linear(3, 2)).eval()
+    with pytest.raises(CompactionError, match=r"^0\.weight is not initialised yet; run the model"):
+        compact(lazy, torch.rand(30, 4))
 
 
 def test_a_model_that_hides_its_graph():

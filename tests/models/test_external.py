@@ -131,7 +131,7 @@ def test_an_exported_program(tmp_path):
     [
         ("user_models:mak", "user_models has no 'mak'; did you mean 'make'?"),
         ("user_models:Net.narrow", "user_models has no 'narrow'"),
-        ("user_models:number", "user_models:number is a int, expected a function, class or"),
+        ("user_models:number", "user_models:number is of type int, expected a function, class or"),
         ("user_models:needs", "user_models:needs failed: TypeError: needs() missing 1 required"),
         ("user_models:fails", "failed: ValueError: no weights; it is called without arguments"),
         ("user_models:leaves", "user_models:leaves failed: SystemExit: 3"),

@@ -33,8 +33,8 @@ class Batches:
         self._whole = isinstance(data, (Tensor, tuple, Mapping))
         if not self._whole and not isinstance(data, Iterable):
             raise CompactionError(
-                f"{name} is a {type(data).__name__}; give a tensor, a tuple or mapping of inputs, "
-                "or an iterable of batches"
+                f"{name} is of type {type(data).__name__}; give a tensor, a tuple or mapping "
+                "of inputs, or an iterable of batches"
             )
         self._data = list(data) if isinstance(data, Iterator) else data
         self.first = next(iter(self), None)

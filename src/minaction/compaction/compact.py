@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from minaction.compaction.batches import Batches, difference, run
 from minaction.compaction.copying import copy_of
@@ -205,6 +206,12 @@ def _check_model(model: object) -> None:
     if is_compiled(model):
         raise CompactionError("the model is compiled; give the original module")
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if is_lazy(tensor):
+            raise CompactionError(f"{name} is not initialised yet; run the model once first")
+        if tensor.is_meta:
+            raise CompactionError(
+                f"{name} is on the meta device, without values; load weights first"
+            )
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise CompactionError(
                 f"{name} has NaN or infinite elements; train or load the model first"

@@ -198,7 +198,9 @@ def _imported(name: str) -> Any:
 def _called(target: str, factory: Any) -> Any:
     if not callable(factory):
         kind = type(factory).__name__
-        raise ModelError(f"{target} is a {kind}, expected a function, class or torch.nn.Module")
+        raise ModelError(
+            f"{target} is of type {kind}, expected a function, class or torch.nn.Module"
+        )
     try:
         return factory()
     except (Exception, SystemExit) as error:
