@@ -47,6 +47,26 @@ def test_warm_up_is_on_the_task_alone_and_nothing_is_observed():
     assert lam(budget) == pytest.approx(1e-4)
 
 
+def test_in_the_warm_up_the_energy_term_can_be_held_and_lambda_goes_on_from_there():
+    budget = Budget(warmup=4, warmup_term=0.03, smoothing=0.5, gain=1.0)
+    assert budget.value == 0.0  # no energy is known yet
+    averages = [8.0, (0.5 * 8 + 4) / 1.5, (0.25 * 8 + 0.5 * 4 + 2) / 1.75]
+    for energy, average in zip([8.0, 4.0, 2.0], averages, strict=True):
+        budget.advance(1.0, torch.tensor(energy))
+        assert lam(budget) == pytest.approx(0.03 / average)
+    for useless in (math.nan, 0.5, 0.5):  # the last of them after the warm-up
+        budget.advance(1.0, useless)
+    assert lam(budget) == pytest.approx(0.03 / averages[-1])
+    budget.steer(1.0)
+    assert lam(budget) == pytest.approx(math.e * 0.03 / averages[-1])
+
+
+def test_no_energy_at_all_leaves_lambda_where_it_was():
+    budget = Budget(warmup=4, warmup_term=0.03, initial=1e-4)
+    budget.advance(1.0, 0.0)
+    assert lam(budget) == pytest.approx(1e-4)
+
+
 @pytest.mark.parametrize("task", [1e6, math.nan, math.inf])
 def test_no_windup(task):
     """However long the constraint was out of reach, lambda rises as soon as there is room."""
@@ -284,6 +304,7 @@ def test_evaluation_does_not_move_it():
         ({"floor": -1e-6}, "floor must be finite and > 0"),
         ({"initial": 1e-9}, "floor <= initial <= ceiling"),
         ({"initial": 2.0}, "floor <= initial <= ceiling"),
+        ({"warmup_term": -1.0}, "lambda must be finite and >= 0"),
         ({"warmup": -1}, "warmup must be a number of steps"),
         ({"warmup": 1.5}, "warmup must be a number of steps"),
     ],
@@ -294,8 +315,10 @@ def test_bad_arguments(arguments, said):
 
 
 def test_a_limit_needs_the_task_loss():
-    with pytest.raises(LambdaError, match="needs the task loss of every step"):
+    with pytest.raises(LambdaError, match="needs the task of every step"):
         Budget(0.1).advance()
+    with pytest.raises(LambdaError, match="needs the energy of every step"):
+        Budget(warmup=3, warmup_term=0.1).advance(1.0)
 
 
 def test_another_rules_checkpoint():

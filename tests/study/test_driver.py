@@ -184,7 +184,7 @@ def test_budget_runs_come_after_their_baseline_and_name_it(budgeted):
     assert "baseline" not in baseline.provenance
     assert steered.metrics["shadow_price"] > 0
     assert steered.metrics["lam_final"] == steered.history[-1]["lam"]
-    assert steered.history[0]["lam"] == pytest.approx(1e-5)  # after the warm-up
+    assert len({entry["lam"] for entry in steered.history}) > 3
     assert "shadow_price" not in baseline.metrics
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
+from dataclasses import replace
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -13,11 +14,17 @@ from torch.nn import functional as F
 from minaction.energy.functionals import ActivationEnergy
 from minaction.errors import InputError
 from minaction.models.build import build_model
-from minaction.objective.budget import Budget
 from minaction.objective.objective import EnergyObjective
-from minaction.train.evaluate import evaluate, measure_energies
+from minaction.train.evaluate import Evaluation, measure_energies
 from minaction.train.loop import TrainConfig, train
-from minaction.train.steering import AccuracyFloor, AccuracySteering, isotonic
+from minaction.train.steering import (
+    RANGE,
+    AccuracySteering,
+    AccuracyTarget,
+    extrapolated,
+    isotonic,
+    recent,
+)
 
 ACCURACIES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -47,12 +54,11 @@ def test_known_isotonic_fits():
     assert isotonic([3.0, 2.0, 1.0]) == [2.0, 2.0, 2.0]
 
 
-def test_the_floor_follows_the_baseline():
-    floor = AccuracyFloor(steps=[10, 20, 30], accuracies=[0.5, 0.9, 0.8], margin=0.02, aim=0.5)
-    assert floor.at(10) == pytest.approx(0.5 - 0.01)
-    assert floor.at(15) == pytest.approx((0.5 + 0.85) / 2 - 0.01)
-    assert floor.at(1) == floor.at(10)  # before the first validation there is nothing to compare
-    assert floor.at(99) == floor.at(30) == pytest.approx(0.85 - 0.01)
+def test_the_gap_to_the_baseline_is_that_at_the_same_step():
+    target = AccuracyTarget(steps=[10, 20, 30], accuracies=[0.5, 0.9, 0.8], margin=0.02)
+    assert target.gap(10, 0.6) == pytest.approx(0.1)
+    assert target.gap(15, 0.6) == pytest.approx(0.6 - (0.5 + 0.85) / 2)
+    assert target.gap(99, 0.85) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(
@@ -64,74 +70,105 @@ def test_the_floor_follows_the_baseline():
         ({"aim": 1.5}, "aim must be in"),
     ],
 )
-def test_bad_floors(change, said):
+def test_bad_targets(change, said):
     good = {"steps": [1, 2], "accuracies": [0.1, 0.2], "margin": 0.01, "aim": 0.5}
     with pytest.raises(InputError, match=said):
-        AccuracyFloor(**good | change)
+        AccuracyTarget(**good | change)
 
 
-def trained(digits, budget=None, aim=0.5, accuracies=(0.5,), steps=(1,)):
-    """Train on digits; return the model, the steering and the training."""
+def test_a_trend_is_extrapolated_in_the_logarithm_of_the_step():
+    looks = [(step, 0.01 - 0.02 * math.log(step / 100)) for step in range(100, 1000, 2)]
+    assert extrapolated(looks, 2000) == pytest.approx(0.01 - 0.02 * math.log(20), rel=0.02)
+    assert extrapolated(looks[:1], 2000) == pytest.approx(0.01)
+    # two looks close together make hardly a trend: a straight line would come to 0.24
+    assert extrapolated([(100, 0.0), (110, 0.01)], 1000) == pytest.approx(0.0103, rel=0.01)
+
+
+def test_old_looks_do_not_count():
+    looks = [(step, 0.0) for step in range(10, 101, 10)]
+    assert [step for step, _ in recent(looks, 100)] == [40, 50, 60, 70, 80, 90, 100]
+    assert [step for step, _ in recent(looks[:2], 100)] == [10, 20]
+    assert recent([(1, 0.3)], 100) == [(1, 0.3)]
+
+
+def steered(accuracies, *, aim=0.5, baseline=0.9):
+    """Lambda after each look of a training of 10 looks with these accuracies."""
+    target = AccuracyTarget(steps=[1], accuracies=[baseline], margin=0.02, aim=aim)
+    steering = AccuracySteering(target, steps=100, every=10)
+    found = []
+    for number, accuracy in enumerate(accuracies, start=1):
+        for _ in range(10):
+            steering.budget.advance(0.3, 60.0)
+        steering(10 * number, Evaluation(loss=0.3, accuracy=accuracy, predicted_classes=3))
+        found.append(float(steering.budget.value))
+    return found, steering
+
+
+def test_in_the_warm_up_the_energy_term_is_held():
+    found, steering = steered([0.1, 0.1])
+    assert found == pytest.approx([0.06 / 60.0] * 2)
+    assert steering.multiplier is None
+
+
+def test_lambda_rises_where_there_is_room_and_falls_where_there_is_none():
+    rising, _ = steered([0.95] * 10)
+    assert rising[-1] / rising[1] == pytest.approx(math.exp(RANGE), rel=1e-3)
+    falling, _ = steered([0.85] * 10)
+    assert falling[-1] / falling[1] == pytest.approx(math.exp(-RANGE), rel=1e-3)
+    level, steering = steered([0.89] * 10)
+    assert level == pytest.approx([level[1]] * 10, rel=1e-3)
+    assert steering.multiplier == pytest.approx(level[1], rel=1e-3)
+
+
+def test_a_lead_that_melts_away_is_no_room():
+    """Still ahead of the baseline, but by then behind it."""
+    found, _ = steered([0.96, 0.95, 0.93, 0.91, 0.905])
+    assert found[4] < found[3]
+
+
+def trained(digits, steering=None):
+    """Train on digits; return the model and the training."""
     model = build_model("mlp", digits.spec, parameters=5_000, seed=0)
-    floor = AccuracyFloor(steps=steps, accuracies=accuracies, margin=0.02, aim=aim)
-    rule = budget or 0.0
-    objective = EnergyObjective(F.cross_entropy, ActivationEnergy(), rule)
-    calls = []
-    if budget:
-        steering = AccuracySteering(
-            model, budget, digits.validation, F.cross_entropy, floor, every=5
-        )
-        calls.append(steering)
+    objective = EnergyObjective(
+        F.cross_entropy, ActivationEnergy(), steering.budget if steering else 0.0
+    )
     config = TrainConfig(epochs=12, batch_size=32, lr=3e-3, seed=1)
-    training = train(model, digits, objective, config, after_step=calls)
-    return model, calls[0] if calls else None, training
+    calls = [steering] if steering else []
+    return model, train(model, digits, objective, config, after_validation=calls)
 
 
 def energy_of(model, split):
     return measure_energies(model, split, {"activation": ActivationEnergy()}).energies["activation"]
 
 
-def test_energy_is_spent_only_where_the_accuracy_needs_it(digits):
-    plain, _, base = trained(digits)
-    curve = {
-        "steps": [entry["step"] for entry in base.history],
-        "accuracies": [entry["val_accuracy"] for entry in base.history],
-    }
-    budget = Budget(gain=0.7, warmup=50)
-    model, steering, training = trained(digits, budget, **curve)
-    assert energy_of(model, digits.test) < 0.2 * energy_of(plain, digits.test)
-    lost = base.validation.accuracy - training.validation.accuracy
+@pytest.fixture(scope="module")
+def baseline(digits):
+    return trained(digits)
+
+
+def steering_for(baseline, **changes):
+    history = baseline[1].history
+    target = AccuracyTarget(
+        steps=[entry["step"] for entry in history],
+        accuracies=[entry["val_accuracy"] for entry in history],
+        margin=0.02,
+    )
+    every = history[0]["step"]
+    return AccuracySteering(replace(target, **changes), steps=12 * every, every=every)
+
+
+def test_energy_is_spent_only_where_the_accuracy_needs_it(digits, baseline):
+    steering = steering_for(baseline)
+    model, training = trained(digits, steering)
+    assert energy_of(model, digits.test) < 0.3 * energy_of(baseline[0], digits.test)
+    lost = baseline[1].validation.accuracy - training.validation.accuracy
     assert lost < 0.02 + 2 * (0.02 * 0.98 / len(digits.validation)) ** 0.5
-    assert steering.multiplier(50) == pytest.approx(float(budget.value), rel=9)
-    assert budget.floor < steering.multiplier(50) < budget.ceiling
+    lams = [entry["lam"] for entry in training.history]
+    assert min(lams[-3:]) < steering.multiplier < 1.5 * max(lams[-3:])
 
 
-def test_an_accuracy_out_of_reach_leaves_lambda_at_its_floor(digits):
-    budget = Budget(gain=0.7, warmup=50)
-    trained(digits, budget, accuracies=[1.0], aim=0.0)
-    assert float(budget.value) == pytest.approx(budget.floor, rel=1e-4)
-
-
-def test_nothing_is_looked_at_in_the_warm_up(digits):
-    budget = Budget(gain=0.7, warmup=10_000)
-    _, steering, training = trained(digits, budget)
-    assert {entry["lam"] for entry in training.history} == {0.0}
-    assert steering.multiplier(10_000) is None
-
-
-def test_a_look_leaves_the_training_as_it_was(digits):
-    """A floor that is met exactly changes no lambda, so nothing else may change either."""
-    generator = torch.random.get_rng_state()
-    budget = Budget(initial=1e-4, gain=1e-30)
-    steered, _, _ = trained(digits, budget)
-    fixed = build_model("mlp", digits.spec, parameters=5_000, seed=0)
-    objective = EnergyObjective(
-        F.cross_entropy, ActivationEnergy(), float(Budget(initial=1e-4).value)
-    )
-    train(fixed, digits, objective, TrainConfig(epochs=12, batch_size=32, lr=3e-3, seed=1))
-    for one, other in zip(steered.parameters(), fixed.parameters(), strict=True):
-        assert torch.equal(one, other)
-    assert torch.equal(torch.random.get_rng_state(), generator)
-    assert evaluate(steered, digits.test, F.cross_entropy) == evaluate(
-        fixed, digits.test, F.cross_entropy
-    )
+def test_where_the_accuracy_is_out_of_reach_lambda_falls(digits, baseline):
+    history = trained(digits, steering_for(baseline, accuracies=[1.0] * 12, aim=0.0))[1].history
+    lams = [entry["lam"] for entry in history]
+    assert lams[-1] < 0.05 * lams[2]
+    assert lams[2:] == sorted(lams[2:], reverse=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from minaction.measure.mac_trace import MacTrace
-from minaction.measure.untouched import untouched
+from minaction.energy.untouched import untouched
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from minaction.errors import LambdaError
+from minaction.objective.lam import checked
 
-_STATE = ("steps", "log_lam", "average", "weight")
+_STATE = ("steps", "log_lam", "task", "energy")
 
 
 @final
@@ -42,10 +44,13 @@ class Budget:
         limit: Upper limit on the task loss, > 0: a number, or a tensor with one per run.
         gain: Largest change of log lambda by one observation, > 0.
         smoothing: Share of the running average that stays at a step, in [0, 1).
-        initial: Lambda after the warm-up.
+        initial: Lambda to start from.
         floor: Lowest lambda, > 0.
         ceiling: Highest lambda.
-        warmup: Training steps on the task alone, with lambda 0, in which nothing is observed.
+        warmup: Training steps before that, in which the constraint is not looked at.
+        warmup_term: What `lambda * E` is held at in the warm-up, with a running average of E; 0
+            trains on the task alone. Where it is above 0 lambda goes on from there, whatever the
+            scale of E, instead of from `initial`.
 
     Raises:
         LambdaError: An argument is out of its range.
@@ -68,6 +73,7 @@ class Budget:
         floor: float = 1e-6,
         ceiling: float = 1.0,
         warmup: int = 0,
+        warmup_term: float = 0.0,
     ) -> None:
         self.limit = None if limit is None else _limits(limit)
         self.gain = _positive("gain", gain)
@@ -83,34 +89,41 @@ class Budget:
         if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
             raise LambdaError(f"Budget: warmup must be a number of steps >= 0, got {warmup!r}")
         self.warmup = warmup
+        self.warmup_term = checked(warmup_term)
         shape = torch.zeros(()) if self.limit is None else torch.zeros_like(self.limit)
         self._steps = 0
         self._log_lam = shape + math.log(initial)
-        self._average = shape.clone()
-        self._weight = shape.clone()  # what the average's own weights sum to
+        self._task, self._energy = _Average.of(shape), _Average.of(shape)
 
     @property
     def value(self) -> float | Tensor:
-        """Lambda for the next step: 0.0 in the warm-up, then a float32 tensor, one per run."""
-        return 0.0 if self._steps < self.warmup else self._log_lam.exp().float()
+        """Lambda for the next step: a float32 tensor, one per run; 0.0 where the task is alone."""
+        alone = self._steps < self.warmup and not (self.warmup_term and self._steps)
+        return 0.0 if alone else self._log_lam.exp().float()
 
-    def advance(self, task: Tensor | float | None = None) -> None:
+    def advance(
+        self, task: Tensor | float | None = None, energy: Tensor | float | None = None
+    ) -> None:
         """Move on by one training step.
 
         Args:
             task: The step's task loss, one per run; needed where there is a limit.
+            energy: Its energy, one per run; needed where there is a warm-up term.
 
         Raises:
-            LambdaError: It is needed and missing.
+            LambdaError: What is needed is missing.
         """
-        observed = self._steps >= self.warmup
+        warming_up = self._steps < self.warmup
         self._steps += 1
-        if self.limit is None:
-            return
-        if task is None:
-            raise LambdaError("Budget: a limit needs the task loss of every step; pass it on")
-        if observed:
-            self._observe(torch.as_tensor(task).detach().to(self._average))
+        if warming_up and self.warmup_term:
+            self._energy = self._energy.with_next(_needed("energy", energy), self.smoothing)
+            held = (self.warmup_term / self._energy.value).log()
+            self._set(torch.where(held.isfinite(), held, self._log_lam))
+        if not warming_up and self.limit is not None:
+            observed = _needed("task", task)
+            self._task = self._task.with_next(observed, self.smoothing)
+            slack = (self.limit.to(observed) / self._task.value).log()
+            self.steer(torch.where(observed.isfinite(), slack, -1.0))
 
     def steer(self, slack: Tensor | float) -> None:
         """Follow how much room the constraint leaves.
@@ -120,26 +133,20 @@ class Budget:
                 dimensionless, taken as at most 1 in size. One per run.
         """
         room = torch.as_tensor(slack).detach().to(self._log_lam).nan_to_num(nan=-1.0).clamp(-1, 1)
-        lam = self._log_lam + self.gain * room
-        # what is beyond the limits is not stored, so lambda turns at once when the slack does
-        self._log_lam = lam.clamp(math.log(self.floor), math.log(self.ceiling))
+        self._set(self._log_lam + self.gain * room)
 
-    def _observe(self, task: Tensor) -> None:
-        assert self.limit is not None
-        finite = task.isfinite()  # or one bad batch would stay in the average for good
-        kept, new = self.smoothing, 1 - self.smoothing
-        self._average = torch.where(finite, kept * self._average + new * task, self._average)
-        self._weight = torch.where(finite, kept * self._weight + new, self._weight)
-        slack = (self.limit.to(task) * self._weight / self._average).log()
-        self.steer(torch.where(finite, slack, -1.0))
+    def _set(self, log_lam: Tensor) -> None:
+        # what is beyond the limits is not stored, so lambda turns at once when the slack does
+        limits = math.log(self.floor), math.log(self.ceiling)
+        self._log_lam = log_lam.to(self._log_lam).clamp(*limits)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs to go on along the same trajectory."""
         return {
             "steps": self._steps,
             "log_lam": self._log_lam.clone(),
-            "average": self._average.clone(),
-            "weight": self._weight.clone(),
+            "task": (self._task.total.clone(), self._task.weight.clone()),
+            "energy": (self._energy.total.clone(), self._energy.weight.clone()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -153,8 +160,10 @@ class Budget:
                 f"Budget: the checkpoint holds no {missing[0]!r}; it is another rule's"
             )
         self._steps = int(state["steps"])
-        self._log_lam, self._average, self._weight = (
-            torch.as_tensor(state[key]).clone() for key in _STATE[1:]
+        self._log_lam = torch.as_tensor(state["log_lam"]).clone()
+        self._task, self._energy = (
+            _Average(*(torch.as_tensor(part).clone() for part in state[key]))
+            for key in ("task", "energy")
         )
 
     def __repr__(self) -> str:
@@ -163,6 +172,36 @@ class Budget:
             f"Budget({limit!r}, gain={self.gain!r}, smoothing={self.smoothing!r}, "
             f"floor={self.floor!r}, ceiling={self.ceiling!r}, warmup={self.warmup!r})"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Average:
+    """A running average with bias correction; what is not finite is left out of it."""
+
+    total: Tensor
+    weight: Tensor
+
+    @classmethod
+    def of(cls, like: Tensor) -> _Average:
+        return cls(torch.zeros_like(like), torch.zeros_like(like))
+
+    @property
+    def value(self) -> Tensor:
+        return self.total / self.weight
+
+    def with_next(self, value: Tensor, smoothing: float) -> _Average:
+        finite = value.isfinite()  # or one bad batch would stay in the average for good
+        total = smoothing * self.total + (1 - smoothing) * value.to(self.total)
+        weight = smoothing * self.weight + (1 - smoothing)
+        return _Average(
+            torch.where(finite, total, self.total), torch.where(finite, weight, self.weight)
+        )
+
+
+def _needed(name: str, value: Tensor | float | None) -> Tensor:
+    if value is None:
+        raise LambdaError(f"Budget: needs the {name} of every step; pass it to advance")
+    return torch.as_tensor(value).detach()
 
 
 def _limits(limit: float | Tensor) -> Tensor:

@@ -21,8 +21,10 @@ class LambdaRule(Protocol):
         """Lambda for the next step, finite and >= 0; a tensor where it is found while training."""
         ...
 
-    def advance(self, task: Tensor | float | None = None) -> None:
-        """Move on by one training step, whose task loss it was."""
+    def advance(
+        self, task: Tensor | float | None = None, energy: Tensor | float | None = None
+    ) -> None:
+        """Move on by one training step, whose task loss and energy these were."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -50,7 +52,9 @@ class Fixed:
         """Lambda."""
         return self._lam
 
-    def advance(self, task: Tensor | float | None = None) -> None:
+    def advance(
+        self, task: Tensor | float | None = None, energy: Tensor | float | None = None
+    ) -> None:
         """Do nothing: lambda stays."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -110,8 +114,10 @@ class Schedule:
             return self.target * done / self.ramp
         return self.target * 1000 ** (done / self.ramp - 1)
 
-    def advance(self, task: Tensor | float | None = None) -> None:
-        """Move on by one training step; its task loss does not matter."""
+    def advance(
+        self, task: Tensor | float | None = None, energy: Tensor | float | None = None
+    ) -> None:
+        """Move on by one training step; what it found does not matter."""
         self._steps += 1
 
     def state_dict(self) -> dict[str, Any]:

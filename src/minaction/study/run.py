@@ -25,7 +25,6 @@ from minaction.measure.environment import code_version, cpu_name, versions
 from minaction.measure.training_macs import TrainingMacs, training_macs
 from minaction.models.build import build_model
 from minaction.models.sizing import count_parameters
-from minaction.objective.budget import Budget
 from minaction.objective.objective import EnergyObjective
 from minaction.study.design import RunConfig, run_id
 from minaction.study.journal import Record, RunStatus, sync_directory
@@ -38,12 +37,10 @@ from minaction.train.evaluate import (
 )
 from minaction.train.execution import Execution
 from minaction.train.loop import TrainConfig, Training, train
-from minaction.train.steering import AccuracyFloor, AccuracySteering
+from minaction.train.steering import AccuracySteering, AccuracyTarget
 
 ORDER_STREAM = 1 << 32  # keeps the seeds of data orders apart from those of initial weights
 WIRING_SAMPLES = 2
-LOOKS_PER_EPOCH = 4  # at the validation accuracy, where it steers lambda
-GAIN = 0.7  # largest change of log lambda after a look: a decade takes 3 to 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +132,8 @@ def train_within_budget(
 ) -> tuple[Training, dict[str, Any]]:
     """Train a budget run; return the training and, as metrics, the multiplier it found.
 
-    `shadow_price` is the geometric mean of lambda over the last epoch, `lam_final` its last value.
+    `shadow_price` is the geometric mean of lambda over the last fifth of the training, `lam_final`
+    its last value.
 
     Raises:
         InputError: The baseline did not end well.
@@ -146,27 +144,23 @@ def train_within_budget(
             f"the baseline of this budget, the run at lambda 0 and seed 0, is {status}; mend that "
             "run first"
         )
-    floor = AccuracyFloor(
+    target = AccuracyTarget(
         steps=baseline["steps"],
         accuracies=baseline["accuracies"],
         margin=config["margin"],  # pyright: ignore[reportTypedDictNotRequiredAccess]
         aim=config["aim"],  # pyright: ignore[reportTypedDictNotRequiredAccess]
     )
-    epoch = len(dataset.train) // config["batch_size"]
-    budget = Budget(warmup=epoch if config["epochs"] > 1 else 0, gain=GAIN)
+    hyperparameters = train_config(config)
     steering = AccuracySteering(
-        model,
-        budget,
-        dataset.validation,
-        cross_entropy,
-        floor,
-        every=max(1, epoch // LOOKS_PER_EPOCH),
+        target,
+        steps=hyperparameters.total_steps(len(dataset.train)),
+        every=hyperparameters.steps_between_validations(len(dataset.train)),
     )
-    objective = EnergyObjective(cross_entropy, energy, budget)
+    objective = EnergyObjective(cross_entropy, energy, steering.budget)
     training = train(
-        model, dataset, objective, train_config(config), execution, after_step=[steering]
+        model, dataset, objective, hyperparameters, execution, after_validation=[steering]
     )
-    found = {"shadow_price": steering.multiplier(epoch), "lam_final": float(budget.value)}
+    found = {"shadow_price": steering.multiplier, "lam_final": training.history[-1]["lam"]}
     return training, found
 
 

@@ -58,6 +58,14 @@ class TrainConfig:
         if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight_decay is {self.weight_decay}, expected a finite number >= 0")
 
+    def steps_between_validations(self, samples: int) -> int:
+        """Return the optimiser steps between two validations on so many training samples."""
+        return self.validate_every or samples // self.batch_size
+
+    def total_steps(self, samples: int) -> int:
+        """Return the optimiser steps of the whole training on so many training samples."""
+        return self.steps or self.epochs * (samples // self.batch_size)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
@@ -112,7 +120,8 @@ def train(
     generator = torch.Generator().manual_seed(config.seed)
     history: list[dict[str, Any]] = []
     per_epoch = len(dataset.train) // config.batch_size
-    total, every = config.steps or config.epochs * per_epoch, config.validate_every or per_epoch
+    total = config.total_steps(len(dataset.train))
+    every = config.steps_between_validations(len(dataset.train))
     epochs = itertools.repeat(
         (model, dataset.train, objective, optimizer, config.batch_size, generator, execution)
     )
@@ -185,7 +194,7 @@ def training_steps(
         task, energy, total = losses(objective, model, x, y, lam)
         total.backward()
         optimizer.step()
-        objective.lam.advance(task.detach())
+        objective.lam.advance(task.detach(), energy.detach())
         yield task.detach(), energy.detach()
 
 

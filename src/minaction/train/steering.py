@@ -7,29 +7,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
-from minaction.data.dataset import Split
 from minaction.errors import InputError
 from minaction.objective.budget import Budget
-from minaction.objective.objective import TaskLoss
-from minaction.train.evaluate import evaluate
+from minaction.train.evaluate import Evaluation
+
+WARM_UP = 0.2
+"""Share of a training in which lambda * energy is held at `WARM_UP_TERM`."""
+WARM_UP_TERM = 0.06
+"""In units of the task loss, nats of cross-entropy."""
+RANGE = 4.8
+"""How far log lambda can move from there, either way."""
+RECENT = 2.5
+"""Looks count from this fraction of the present step on."""
+STEADINESS = 0.2
+"""Ridge on the slope of the gap: a few looks must not make a trend."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccuracyFloor:
-    """The lowest accuracy allowed as a training goes on: its baseline's then, less a part.
-
-    `floor(t) = baseline(t) - aim * margin`, with the baseline's curve made non-decreasing by its
-    running maximum's isotonic fit and interpolated linearly. To compare at the same time of the
-    training, and not with the baseline's end, gives the multiplier something to follow from the
-    start.
+class AccuracyTarget:
+    """How much accuracy a run may lose against a baseline, validated at the same steps.
 
     Attributes:
         steps: Optimiser steps at which the baseline was validated, ascending.
         accuracies: Its validation accuracies there, fractions.
         margin: Loss of accuracy that counts as none, a fraction > 0.
-        aim: Share of the margin that is used up; the rest is room for noise, in [0, 1].
+        aim: Share of the margin that is to be used up; the rest is room for noise, in [0, 1].
 
     Raises:
         InputError: An attribute is out of its range.
@@ -43,18 +46,90 @@ class AccuracyFloor:
     def __post_init__(self) -> None:
         if not self.steps or len(self.steps) != len(self.accuracies):
             raise InputError(
-                "AccuracyFloor: expected as many steps as accuracies, one or more, got "
+                "AccuracyTarget: expected as many steps as accuracies, one or more, got "
                 f"{len(self.steps)} and {len(self.accuracies)}"
             )
         if not 0 < self.margin < 1:
-            raise InputError(f"AccuracyFloor: margin must be in (0, 1), got {self.margin}")
+            raise InputError(f"AccuracyTarget: margin must be in (0, 1), got {self.margin}")
         if not 0 <= self.aim <= 1:
-            raise InputError(f"AccuracyFloor: aim must be in [0, 1], got {self.aim}")
+            raise InputError(f"AccuracyTarget: aim must be in [0, 1], got {self.aim}")
 
-    def at(self, step: int) -> float:
-        """Return the lowest accuracy allowed after `step` optimiser steps."""
-        curve = isotonic(self.accuracies)
-        return float(np.interp(step, self.steps, curve)) - self.aim * self.margin
+    def gap(self, step: int, accuracy: float) -> float:
+        """Return the accuracy less the baseline's at the same step.
+
+        The baseline's curve is fitted by a non-decreasing one and interpolated linearly.
+        """
+        return accuracy - float(np.interp(step, self.steps, isotonic(self.accuracies)))
+
+
+class AccuracySteering:
+    """Tells a budget, after every validation, how much room the accuracy leaves.
+
+    What a lambda costs shows late: under too large a one accuracy is ahead of the baseline's at
+    first and falls behind for good in the end. So the budget follows not the present gap to the
+    baseline but what it will be at the end of the training if it goes on as it does,
+
+        slack = aim + predicted gap / margin,
+
+    extrapolated linearly in the logarithm of the step from the recent looks. A training of `n`
+    looks after the warm-up can move log lambda by `RANGE` at most. Call it after each validation,
+    with the optimiser steps so far and what the validation found.
+
+    Args:
+        target: What may be lost.
+        steps: Optimiser steps of the whole training.
+        every: Steps between two validations.
+
+    Attributes:
+        budget: The lambda rule it steers, for the objective.
+    """
+
+    def __init__(self, target: AccuracyTarget, *, steps: int, every: int) -> None:
+        self._target, self._steps = target, steps
+        warmup = round(WARM_UP * steps)
+        looks = max(1, (steps - warmup) // every)
+        self.budget = Budget(
+            gain=RANGE / looks,
+            floor=1e-30,
+            ceiling=1e30,
+            warmup=warmup,
+            warmup_term=WARM_UP_TERM,
+        )
+        self._warmup = warmup
+        self._gaps: list[tuple[int, float]] = []
+        self._found: list[tuple[int, float]] = []
+
+    def __call__(self, step: int, validation: Evaluation) -> None:
+        """Steer."""
+        self._gaps.append((step, self._target.gap(step, validation.accuracy)))
+        if step <= self._warmup:
+            return
+        predicted = extrapolated(recent(self._gaps, self._steps), self._steps)
+        self.budget.steer(self._target.aim + predicted / self._target.margin)
+        self._found.append((step, float(self.budget.value)))
+
+    @property
+    def multiplier(self) -> float | None:
+        """The geometric mean of lambda over the last fifth of the training, None if there was none.
+
+        The shadow price: the task loss that a unit of energy was worth.
+        """
+        last = [lam for step, lam in self._found if step > (1 - WARM_UP) * self._steps]
+        return math.exp(sum(map(math.log, last)) / len(last)) if last else None
+
+
+def recent(gaps: Sequence[tuple[int, float]], steps: int) -> list[tuple[int, float]]:
+    """Return the looks that tell of the future: those of late, none of the first tenth."""
+    since = max(gaps[-1][0] / RECENT, WARM_UP / 2 * steps)
+    return [(step, gap) for step, gap in gaps if step >= since] or [gaps[-1]]
+
+
+def extrapolated(gaps: Sequence[tuple[int, float]], step: int) -> float:
+    """Return the gap expected at a step: a line in log(step), its slope shrunk by a ridge."""
+    times, values = np.log([t for t, _ in gaps]), np.array([gap for _, gap in gaps])
+    deviations = times - times.mean()
+    slope = deviations @ values / (deviations @ deviations + STEADINESS)
+    return float(values.mean() + slope * (math.log(step) - times.mean()))
 
 
 def isotonic(values: Sequence[float]) -> list[float]:
@@ -71,49 +146,3 @@ def isotonic(values: Sequence[float]) -> list[float]:
             (right, n), (left, m) = pools.pop(), pools.pop()
             pools.append(((left * m + right * n) / (m + n), m + n))
     return [mean for mean, count in pools for _ in range(count)]
-
-
-class AccuracySteering:
-    """Tells a budget, every so many steps, how much room the validation accuracy leaves.
-
-    `slack = (accuracy - floor) / margin`. Called after every optimiser step; nothing happens in
-    the budget's warm-up.
-
-    Args:
-        model: The network that is trained; back in training mode after each look.
-        budget: The multiplier, one without a limit.
-        split: Held-out samples.
-        task_loss: Task loss of outputs and labels.
-        floor: The lowest accuracy allowed.
-        every: Steps between looks.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        budget: Budget,
-        split: Split,
-        task_loss: TaskLoss,
-        floor: AccuracyFloor,
-        *,
-        every: int,
-    ) -> None:
-        self._model, self._budget, self._split = model, budget, split
-        self._task_loss, self._floor, self._every = task_loss, floor, every
-        self._steps = 0
-        self._found: list[tuple[int, float]] = []
-
-    def __call__(self) -> None:
-        """Look, if it is time to."""
-        self._steps += 1
-        if self._steps < self._budget.warmup or self._steps % self._every:
-            return
-        accuracy = evaluate(self._model, self._split, self._task_loss).accuracy
-        self._model.train()
-        self._budget.steer((accuracy - self._floor.at(self._steps)) / self._floor.margin)
-        self._found.append((self._steps, float(self._budget.value)))
-
-    def multiplier(self, steps: int) -> float | None:
-        """Return the geometric mean of lambda over the last `steps` steps, None if unknown."""
-        recent = [lam for step, lam in self._found if step > self._steps - steps]
-        return math.exp(sum(map(math.log, recent)) / len(recent)) if recent else None
