@@ -52,6 +52,22 @@ def activations(model, x):
     return {"features.1": first, "features.4": second, "classifier.2": third}
 
 
+class Says(nn.Module):
+    """Predicts the class its input names."""
+
+    def forward(self, x):
+        return F.one_hot(x.long().flatten(), 4).float()
+
+
+def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur():
+    y = torch.tensor([0, 0, 0, 0, 0, 0, 2, 2])
+    predicted = torch.tensor([0.0, 0, 0, 0, 0, 2, 2, 3])
+    found = evaluate(Says(), Split(x=predicted[:, None], y=y), F.cross_entropy)
+    assert found.accuracy == pytest.approx(6 / 8)
+    assert found.balanced_accuracy == pytest.approx((5 / 6 + 1 / 2) / 2)
+    assert found.predicted_classes == 3
+
+
 def sum_per_sample(layers, function):
     return sum(function(a).flatten(1).sum(1).double().mean().item() for a in layers.values())
 

@@ -91,6 +91,10 @@ def test_old_looks_do_not_count():
     assert recent([(1, 0.3)], 100) == [(1, 0.3)]
 
 
+def found_on_validation(accuracy):
+    return Evaluation(loss=0.3, accuracy=accuracy, balanced_accuracy=accuracy, predicted_classes=3)
+
+
 def steered(accuracies, *, aim=0.5, baseline=0.9):
     """Lambda after each look of a training of 10 looks with these accuracies."""
     target = AccuracyTarget(steps=[1], accuracies=[baseline], margin=0.02, aim=aim)
@@ -99,7 +103,7 @@ def steered(accuracies, *, aim=0.5, baseline=0.9):
     for number, accuracy in enumerate(accuracies, start=1):
         for _ in range(10):
             steering.budget.advance(0.3, 60.0)
-        steering(10 * number, Evaluation(loss=0.3, accuracy=accuracy, predicted_classes=3))
+        steering(10 * number, found_on_validation(accuracy))
         found.append(float(steering.budget.value))
     return found, steering
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from minaction.measure.mac_trace import MacTrace
 from minaction.energy.untouched import untouched
+from minaction.measure.mac_trace import MacTrace
 
 
 @dataclass(frozen=True, kw_only=True)

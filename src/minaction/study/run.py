@@ -226,8 +226,10 @@ def _accuracy_metrics(
 ) -> dict[str, Any]:
     return {
         "test_accuracy": test.accuracy,
+        "test_balanced_accuracy": test.balanced_accuracy,
         "test_loss": test.loss,
         "val_accuracy": validation.accuracy,
+        "val_balanced_accuracy": validation.balanced_accuracy,
         "val_loss": validation.loss,
         "train_loss": training.history[-1]["train_loss"],
     }

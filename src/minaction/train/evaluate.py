@@ -27,11 +27,13 @@ class Evaluation:
     Attributes:
         loss: Mean task loss.
         accuracy: Share of samples whose largest logit is the label's.
+        balanced_accuracy: The same per class (recall), averaged over the classes that occur.
         predicted_classes: Number of different classes predicted.
     """
 
     loss: float
     accuracy: float
+    balanced_accuracy: float
     predicted_classes: int
 
 
@@ -74,16 +76,20 @@ class GaugeFixedMeasurement:
 def evaluate(model: nn.Module, split: Split, task_loss: TaskLoss) -> Evaluation:
     """Return loss and accuracy of `model` on `split`; leaves the model in evaluation mode."""
     model.eval()
-    loss, correct = 0.0, 0
-    predicted: set[int] = set()
+    loss, predictions = 0.0, []
     for x, y in _batches(split):
         logits = model(x)
-        prediction = logits.argmax(1)
+        predictions.append(logits.argmax(1))
         loss += float(task_loss(logits, y)) * len(y)
-        correct += int((prediction == y).sum())
-        predicted |= set(prediction.unique().tolist())
+    predicted = torch.cat(predictions)
+    hits = predicted == split.y
+    per_class = split.y.bincount()
+    recall = split.y[hits].bincount(minlength=len(per_class)) / per_class
     return Evaluation(
-        loss=loss / len(split), accuracy=correct / len(split), predicted_classes=len(predicted)
+        loss=loss / len(split),
+        accuracy=int(hits.sum()) / len(split),
+        balanced_accuracy=float(recall[per_class > 0].double().mean()),
+        predicted_classes=len(predicted.unique()),
     )
 
 
