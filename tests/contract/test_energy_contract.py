@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import minaction
 from minaction.energy.build import build_energy
 from minaction.energy.catalog import ENERGIES
-from minaction.energy.functionals import Energy
+from minaction.energy.functionals import Energy, UnitEnergy
 from minaction.energy.tape import Tape
 from minaction.energy.trajectory import Trajectory
 from minaction.errors import UnknownNameError
@@ -160,6 +160,17 @@ def test_works_in_an_objective(energy):
     terms = EnergyObjective(F.cross_entropy, energy, lam=0.01)(model, X, Y)
     terms.total.backward()
     torch.testing.assert_close(terms.energy, energy(record(model)))
+
+
+def test_names_are_parts_of_metric_names(name):
+    assert f"energy_{name}".isidentifier()
+
+
+def test_units_cost_the_same_or_what_they_cause():
+    assert build_energy("unit", network(), X) == UnitEnergy()
+    priced = build_energy("unit_macs", network(), X)
+    # the convolution's channels cost 64 * 9 to compute and 16 * 6 to read, the hidden units 64 + 3
+    assert priced == UnitEnergy(cost={"1": 1.0, "5": 67 / 672})
 
 
 def test_an_unknown_name_is_an_error_with_the_nearest():

@@ -196,6 +196,7 @@ def test_the_dry_run_restores_the_mode_after_an_exception():
 def test_costs_of_the_energies_are_the_wiring():
     model, x = mlp(), torch.randn(5, 6)
     assert UnitEnergy.of(model, x).cost == {"1": (24 + 12) / 4, "3": (12 + 6) / 3}
+    assert UnitEnergy.of(model, x, relative=True).cost == {"1": 1.0, "3": 6 / 9}
     synaptic = SynapticEnergy.of(model, x)
     assert synaptic.fan_out == {"1": 3, "3": 2}
     with Tape(model) as tape:

@@ -7,12 +7,14 @@ import importlib
 from torch import Tensor, nn
 
 from minaction.energy.catalog import ENERGIES
-from minaction.energy.functionals import Energy, SynapticEnergy
+from minaction.energy.functionals import Energy, SynapticEnergy, UnitEnergy
 from minaction.errors import UnknownNameError
 
 
 def build_energy(name: str, model: nn.Module, x: Tensor) -> Energy:
     """Build an energy of the catalogue.
+
+    "unit" prices all units alike, "unit_macs" by the MACs they cause, relative to the priciest.
 
     Args:
         name: A name in `minaction.energy.catalog.ENERGIES`.
@@ -26,4 +28,6 @@ def build_energy(name: str, model: nn.Module, x: Tensor) -> Energy:
         raise UnknownNameError("energy", name, ENERGIES)
     module, _, cls = ENERGIES[name].partition(":")
     energy = getattr(importlib.import_module(module), cls)
+    if name == "unit_macs":
+        return UnitEnergy.of(model, x, relative=True)
     return energy.of(model, x) if energy is SynapticEnergy else energy()

@@ -151,7 +151,13 @@ class UnitEnergy(LayerEnergy):
 
     @classmethod
     def of(
-        cls, model: nn.Module, x: Any, *, layers: Layers | None = None, eps: float = 1e-8
+        cls,
+        model: nn.Module,
+        x: Any,
+        *,
+        layers: Layers | None = None,
+        eps: float = 1e-8,
+        relative: bool = False,
     ) -> Self:
         """Take `c_u` as the MACs a unit causes (to compute it and to use it), by a dry run.
 
@@ -160,10 +166,13 @@ class UnitEnergy(LayerEnergy):
             x: Its input: a tensor, a tuple of positional or a mapping of keyword arguments.
             layers: What is observed, as for `Tape`.
             eps: See the class.
+            relative: Divide by those of the priciest unit: one lambda then suits networks of any
+                size.
         """
         wiring = trace_wiring(model, x, layers)
         cost = {name: w.macs_in_per_unit + w.macs_out_per_unit for name, w in wiring}
-        return cls(cost=cost, eps=eps)
+        priciest = max(cost.values(), default=0.0) if relative else 1.0
+        return cls(cost={name: c / (priciest or 1.0) for name, c in cost.items()}, eps=eps)
 
     def term(self, activation: Activation) -> Tensor:
         """Return `c_l sum_u sqrt(mean_{b,pos} a_u^2 + eps)`."""
