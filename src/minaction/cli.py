@@ -134,13 +134,15 @@ def data_list(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         where = "built in" if found.offline else str(found.folder) if found.available else None
         rows.append(
             {"name": name, "modality": source.modality, "classes": len(source.class_names),
-             "shape": list(source.shape), "licence": source.licence, "found": where}
+             "shape": list(source.shape), "licence": source.licence,
+             "simulated": source.simulated, "found": where}
         )  # fmt: skip
     if as_json:
         _print_json(rows)
         return
     for row in rows:
         where = row["found"] or f"not here; `minaction data fetch {row['name']}`"
+        where += ", simulated" * row["simulated"]
         shape, classes = "x".join(map(str, row["shape"])), f"{row['classes']} classes"
         typer.echo(f"{row['name']:<18} {row['modality']:<14} {shape:<12} {classes:<12} {where}")
 

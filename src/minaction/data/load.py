@@ -14,10 +14,12 @@ from minaction.data.emg import load_myo_readings
 from minaction.data.neuromorphic import load_n_mnist, load_saccade_digits
 from minaction.data.newsgroups import load_newsgroups
 from minaction.data.shd import load_shd
+from minaction.data.simulated_stress import load_simulated_stress
 from minaction.data.sources import source_of
 from minaction.data.speech import load_fsdd, load_speech_commands
 from minaction.data.vision import load_idx_images
 from minaction.data.wearables import load_stress_predict
+from minaction.data.wesad import load_wesad
 
 LOADERS: dict[str, Callable[[str, str | Path | None], Dataset]] = {
     "mnist": load_idx_images,
@@ -38,6 +40,8 @@ LOADERS: dict[str, Callable[[str, str | Path | None], Dataset]] = {
     "mit-bih-nv": load_mit_bih,
     "stress-predict": load_stress_predict,
     "eegmat": load_eegmat,
+    "wesad": load_wesad,
+    "simulated-stress": load_simulated_stress,
 }
 
 

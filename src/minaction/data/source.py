@@ -75,6 +75,7 @@ class Source:
         citation: what to cite.
         homepage: where the data set is described.
         offline: True when the data come with an installed package, so nothing is downloaded.
+        simulated: True when the signals come from a simulation, not from a sensor.
     """
 
     title: str
@@ -88,6 +89,7 @@ class Source:
     citation: str
     homepage: str
     offline: bool = False
+    simulated: bool = False
 
 
 def listed_files(listing: str, address: Callable[[str], str]) -> tuple[SourceFile, ...]:

@@ -99,5 +99,6 @@ NEUROMORPHIC: dict[str, Source] = {
         ),
         homepage="https://archive.ics.uci.edu/dataset/80",
         offline=True,
+        simulated=True,
     ),
 }

@@ -97,4 +97,39 @@ PHYSIOLOGICAL: dict[str, Source] = {
         ),
         homepage="https://physionet.org/content/eegmat/1.0.0/",
     ),
+    "wesad": Source(
+        title="WESAD, chest strap and wristband on 15 people, other people tested",
+        modality="physiological",
+        shape=(60, 4),
+        class_names=("baseline", "stress", "amusement"),
+        # There is no checksum to quote here, but a zip archive holds one of each of its files.
+        files=(
+            SourceFile(
+                name="WESAD.zip",
+                urls=("https://uni-siegen.sciebo.de/s/HGdUkoNlW1Ub0Gx/download",),
+                unpacked="WESAD",
+            ),
+        ),
+        licence="for scientific, non-commercial use, with credit to the authors",
+        citation=(
+            "Schmidt, Reiss, Duerichen, Marberger, Van Laerhoven, Introducing WESAD, a Multimodal "
+            "Dataset for Wearable Stress and Affect Detection, ICMI 2018, "
+            "doi:10.1145/3242969.3242985"
+        ),
+        homepage="https://archive.ics.uci.edu/dataset/465",
+    ),
+    "simulated-stress": Source(
+        title="Simulated people at rest and under stress, 3 simulated signals, nothing measured",
+        modality="physiological",
+        shape=(60, 3),
+        class_names=("rest", "stress"),
+        licence="MIT (neurokit2, which simulates them)",
+        citation=(
+            "Makowski et al., NeuroKit2: A Python toolbox for neurophysiological signal "
+            "processing, Behavior Research Methods 53:1689-1696, 2021"
+        ),
+        homepage="https://neuropsychology.github.io/NeuroKit/",
+        offline=True,
+        simulated=True,
+    ),
 }

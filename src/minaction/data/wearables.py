@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from minaction.data.dataset import Dataset, DataSpec
 from minaction.data.fetch import fetch_files
 from minaction.data.parsed import Arrays, file_checksums, parsed
+from minaction.data.physiology import second_means, standardised
 from minaction.data.signals import labelled_parts, settled
 from minaction.data.sources import refetch_hint
 from minaction.data.windows import cut_windows, parts_by_group, window_starts
@@ -81,10 +82,7 @@ def _read(files: dict[str, Path], length: int) -> Arrays:
             *(_read_seconds(files[f"{folder}/{kind}.csv"], second) for kind in ("EDA", "TEMP")),
             _read_intervals(files[f"{folder}/IBI.csv"], second),
         )
-        signal = np.column_stack(channels)
-        deviation = signal.std(0)
-        # A sensor that never changes says nothing, and must not be divided by 0.
-        signal = (signal - signal.mean(0)) / np.where(deviation > 0, deviation, 1)
+        signal = standardised(np.column_stack(channels))
         labels = label.astype(np.int64)
         starts = window_starts(labels, length, _STEP)
         x.append(settled(cut_windows(signal, starts, length)))
@@ -133,9 +131,8 @@ def _read_seconds(path: Path, second: NDArray[np.float64]) -> NDArray[np.float64
     rows = _numbers(path, 1)[:, 0]
     if len(rows) < 2 + _RATE_HZ or rows[1] != _RATE_HZ:
         raise _damaged(path, f"is not a recording of at least a second at {_RATE_HZ} Hz")
-    seconds = (len(rows) - 2) // _RATE_HZ
-    means = rows[2 : 2 + seconds * _RATE_HZ].reshape(seconds, _RATE_HZ).mean(1)
-    return np.interp(second, rows[0] + np.arange(seconds) + 0.5, means)
+    means = second_means(rows[2:], _RATE_HZ)
+    return np.interp(second, rows[0] + np.arange(len(means)) + 0.5, means)
 
 
 def _read_intervals(path: Path, second: NDArray[np.float64]) -> NDArray[np.float64]:
