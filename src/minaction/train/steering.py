@@ -16,8 +16,8 @@ WARM_UP = 0.2
 """Share of a training in which lambda * energy is held at `WARM_UP_TERM`."""
 WARM_UP_TERM = 0.06
 """In units of the task loss, nats of cross-entropy."""
-RANGE = 4.8
-"""How far log lambda can move from there, either way."""
+RANGE = 9.6
+"""How far log lambda can move from there, either way: four decades."""
 RECENT = 2.5
 """Looks count from this fraction of the present step on."""
 STEADINESS = 0.2
@@ -71,9 +71,10 @@ class AccuracySteering:
 
         slack = aim + predicted gap / margin,
 
-    extrapolated linearly in the logarithm of the step from the recent looks. A training of `n`
-    looks after the warm-up can move log lambda by `RANGE` at most. Call it after each validation,
-    with the optimiser steps so far and what the validation found.
+    extrapolated linearly in the logarithm of the step from the recent looks. The budget is told
+    `slack * |slack|`, so that noise around 0 moves lambda little, and all looks after the warm-up
+    together can move log lambda by `RANGE` at most. Call it after each validation, with the
+    optimiser steps so far and what the validation found.
 
     Args:
         target: What may be lost.
@@ -105,7 +106,8 @@ class AccuracySteering:
         if step <= self._warmup:
             return
         predicted = extrapolated(recent(self._gaps, self._steps), self._steps)
-        self.budget.steer(self._target.aim + predicted / self._target.margin)
+        slack = self._target.aim + predicted / self._target.margin
+        self.budget.steer(slack * abs(slack))
         self._found.append((step, float(self.budget.value)))
 
     @property
