@@ -159,7 +159,7 @@ def test_one_run_has_no_interval():
 
 
 def test_the_same_seed_gives_the_same_interval_whatever_the_global_state():
-    arms = [(costs(1, 2, 5), costs(3, 3, 7))]
+    arms = [(costs(*seeded(5).gamma(9, 1, 8)), costs(*seeded(6).gamma(9, 2, 8)))]
     np.random.seed(1)  # noqa: NPY002
     one = gain(arms, generator=seeded(7))
     np.random.seed(2)  # noqa: NPY002
