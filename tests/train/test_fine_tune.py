@@ -9,6 +9,7 @@ from minaction.data.load import load_dataset
 from minaction.errors import InputError
 from minaction.models.build import build_model
 from minaction.train.evaluate import evaluate
+from minaction.train.execution import Execution
 from minaction.train.fine_tune import fine_tune
 from minaction.train.loop import TrainConfig
 
@@ -45,6 +46,22 @@ def test_the_learning_rate_falls_to_zero(digits):
     finally:
         watch.remove()
     assert rates == pytest.approx([1e-3 * (1 - i / steps) for i in range(steps)])
+
+
+def test_it_trains_in_the_precision_and_layout_asked_for(digits):
+    seen = set()
+
+    def loss(logits, y):
+        seen.add(logits.dtype)
+        return F.cross_entropy(logits.float(), y)
+
+    model = build_model("cnn", digits.spec, parameters=3_000)
+    execution = Execution(precision="bfloat16", channels_last=True)
+    config = TrainConfig(batch_size=32, lr=3e-3)
+    fine_tune(model, digits.train, loss, config, epochs=3, execution=execution)
+    assert seen == {torch.bfloat16}
+    assert all(p.dtype == torch.float32 and p.is_contiguous() for p in model.parameters())
+    assert evaluate(model, digits.validation, F.cross_entropy).accuracy > 0.8
 
 
 @pytest.mark.parametrize("epochs", [0, -1, float("nan"), float("inf")])

@@ -22,6 +22,7 @@ from minaction.study.directory import load_study_directory
 from minaction.study.journal import Record, RunStatus, latest_records
 from minaction.study.run import cross_entropy, train_config
 from minaction.train.evaluate import evaluate
+from minaction.train.execution import Execution
 from minaction.train.fine_tune import fine_tune
 
 FINE_TUNE_STREAM = 2 << 32  # keeps the data orders of fine-tuning apart from those of training
@@ -148,7 +149,14 @@ def _compact_run(
         tuned = copy_of(compaction.model)
         config = train_config(record.config)  # pyright: ignore[reportArgumentType]
         config = replace(config, seed=FINE_TUNE_STREAM + record.config["seed"])
-        fine_tune(tuned, dataset.train, cross_entropy, config, epochs=plan.fine_tune_epochs)
+        fine_tune(
+            tuned,
+            dataset.train,
+            cross_entropy,
+            config,
+            epochs=plan.fine_tune_epochs,
+            execution=_execution_of(record),
+        )
         compaction, after = replace(compaction, model=tuned), _accuracies(tuned, dataset)
     latency = measure_latency(
         model, compaction.model, compaction.example, runtimes=plan.runtimes, pairs=plan.pairs
@@ -160,6 +168,11 @@ def _compact_run(
     return CompactedRun(
         record=record, compaction=compaction, accuracy=accuracy, latency=latency, plan=plan
     )
+
+
+def _execution_of(record: Record) -> Execution:
+    """Return how the run itself was trained."""
+    return Execution(**record.provenance.get("execution", {}))
 
 
 def _accuracies(model: nn.Module, dataset: Dataset) -> dict[str, float]:

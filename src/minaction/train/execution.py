@@ -42,6 +42,10 @@ class Execution:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return model
 
+    def autocast(self) -> torch.autocast:
+        """Return the context in which a model runs with the precision chosen."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
+
     def losses(
         self,
     ) -> Callable[[EnergyObjective, nn.Module, Tensor, Tensor, float | Tensor], Losses]:
