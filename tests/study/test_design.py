@@ -7,7 +7,7 @@ from typing import get_type_hints
 
 import pytest
 
-from minaction.study.design import BUDGET_TERMS, RunConfig, baseline_of, run_id, runs
+from minaction.study.design import LAMBDA_TERMS, RunConfig, baseline_of, run_id, runs
 from minaction.study.study_file import parse_study
 
 SWEEP = parse_study(
@@ -39,7 +39,7 @@ def test_the_first_runs_cover_every_cell():
 
 def test_a_configuration_is_complete_and_its_types_are_fixed():
     hints = get_type_hints(RunConfig) | {"lam": float}
-    hints = {key: hint for key, hint in hints.items() if key not in BUDGET_TERMS}
+    hints = {key: hint for key, hint in hints.items() if key not in LAMBDA_TERMS}
     given_in_steps = {key: hints.pop(key) for key in ("steps", "validate_every")}
     for config in runs(SWEEP):
         assert {key: type(value) for key, value in config.items()} == hints
@@ -95,6 +95,20 @@ def test_every_budget_run_has_its_baseline_in_the_design(lam, listed):
         assert (baseline["lam"], baseline["seed"]) == (0.0, 0)
         assert (baseline["model"], "margin" in baseline) == (config["model"], False)
     assert all("aim" not in config for config in configs if config["lam"] != "budget")
+
+
+def test_proximal_steps_are_part_of_a_run_whose_lambda_acts():
+    text = BUDGETED.format(lam='[0, 0.5, "budget"]').replace(
+        "[budget]", 'energy = "unit_macs"\n{train}[budget]'
+    )
+    plain, proximal = (
+        runs(parse_study(text.format(train=train), source="s"))
+        for train in ("", "[train]\nproximal = true\n")
+    )
+    for one, other in zip(plain, proximal, strict=True):
+        assert other == (one | {"proximal": True} if one["lam"] else one)
+        assert (run_id(one) == run_id(other)) is (one["lam"] == 0)
+        assert baseline_of(other) == baseline_of(one)
 
 
 def test_the_terms_of_a_budget_belong_to_its_id():

@@ -194,3 +194,22 @@ def test_weights_cannot_go_into_a_file(finished, tmp_path):
     (tmp_path / "models").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         save_weights(finished.model, tmp_path / "models" / "run.safetensors")
+
+
+@pytest.mark.parametrize("lam", [3.0, "budget"])
+def test_proximal_runs_lose_units_for_good(digits, lam):
+    config = CONFIG | {"energy": "unit_macs", "lam": lam, "epochs": 6, "proximal": True}
+    baseline = None
+    if lam == "budget":
+        config |= {"margin": 0.2, "aim": 1.0}
+        baseline = {"run_id": "0", "status": RunStatus.OK, "steps": [10], "accuracies": [0.8]}
+    finished = run_one(config, digits, PLAIN, baseline)
+    assert finished.record.status is RunStatus.OK
+    first, second = finished.model.net[1], finished.model.net[3]
+    rows = torch.cat([first.weight, first.bias[:, None]], 1)
+    dead = ~rows.any(1)
+    assert 0 < dead.sum() < len(dead)
+    assert torch.equal(dead, ~second.weight.any(0))
+    assert finished.record.metrics["silent_fraction"] > 0
+    lams = [entry["lam"] for entry in finished.record.history]
+    assert lams == [3.0] * 6 if lam == 3.0 else max(lams) > 1 and lams[0] == 1.0

@@ -177,6 +177,20 @@ def test_the_baselines_of_budgets_are_counted_where_the_levels_have_none(levels,
     assert study.run_count == count == len(runs(study))
 
 
+PROXIMAL = GOOD.replace("[train]", "[train]\nproximal = true")
+
+
+def test_proximal_training_is_for_the_energy_that_prices_units_by_macs():
+    study = parse_study(PROXIMAL.replace('"activation"', '"unit_macs"'), source="s.toml")
+    assert study.train.proximal
+    assert parse_study(study.to_toml(), source="copy") == study
+    plain = parse_study(GOOD.replace('"activation"', '"unit_macs"'), source="s.toml")
+    assert study.sha256 != plain.sha256
+    assert "[train] proximal" not in plain.settings  # hashes of older files stay
+    with pytest.raises(StudyFileError, match=r"\[train\] proximal: .* \"unit_macs\" alone"):
+        parse_study(PROXIMAL, source="s.toml")
+
+
 def test_a_single_level_is_the_same_in_both_tables():
     one = parse_study(LEAST + "epochs = [3]\n", source="a")
     assert one.sha256 == parse_study(LEAST + "[train]\nepochs = 3\n", source="b").sha256

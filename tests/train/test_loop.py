@@ -30,6 +30,16 @@ def network():
     return MLP(5, (8, 4), 3)
 
 
+class Shrinking:
+    """Stands in for proximal steps: notes their strength."""
+
+    def __init__(self):
+        self.strengths = []
+
+    def step(self, strength):
+        self.strengths.append(strength)
+
+
 def weights(model):
     return [p.detach().clone() for p in model.parameters()]
 
@@ -343,3 +353,14 @@ def test_the_optimiser_does_what_torchs_adamw_does():
             optimizer.step()
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter, theirs.get_parameter(name), rtol=0, atol=0)
+
+
+def test_proximal_steps_take_the_place_of_the_energy_in_the_loss(noise):
+    shrinking, rule = Shrinking(), Schedule(0.5, warmup=12)
+    model, plain = network(), network()
+    found = train(model, noise, objective(rule), SMALL, proximal=shrinking)
+    train(plain, noise, objective(), SMALL)
+    assert equal(weights(model), weights(plain))
+    assert shrinking.strengths == [0.0] * 12 + [SMALL.lr * 0.5] * 8
+    assert [entry["lam"] for entry in found.history] == [0.0, 0.5]
+    assert found.history[0]["train_energy"] > 0

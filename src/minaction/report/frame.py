@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from minaction.study.design import BUDGET_TERMS, RunConfig, run_id, runs
+from minaction.study.design import LAMBDA_TERMS, RunConfig, run_id, runs
 from minaction.study.gauge_fields import finite_number, gauge_fixed, layer_gauge_fixed
 from minaction.study.journal import Record, RunStatus
 from minaction.study.study_file import BUDGET, Study
@@ -138,7 +138,7 @@ def outside_design(frame: pd.DataFrame, records: Sequence[Record]) -> list[Recor
 
 def grouping(frame: pd.DataFrame) -> list[str]:
     """Return the columns that name a lambda curve: `GROUP` and every other factor that varies."""
-    fixed = {*GROUP, "lam", "seed", *BUDGET_TERMS}
+    fixed = {*GROUP, "lam", "seed", *LAMBDA_TERMS}
     settings = [name for name in RunConfig.__annotations__ if name not in fixed]
     return [*GROUP, *(name for name in settings if name in frame and len(set(frame[name])) > 1)]
 

@@ -11,6 +11,8 @@ from minaction.study.study_file import BUDGET, Study
 RUN_ID_DIGITS = 16
 BUDGET_TERMS = ("margin", "aim")
 """What the configuration of a budget run has besides the settings of its cell."""
+LAMBDA_TERMS = (*BUDGET_TERMS, "proximal")
+"""What says how a run's lambda is found and acts; runs at lambda 0 have none of it."""
 _REAL = frozenset({"lam", "lr", "weight_decay", *BUDGET_TERMS})
 
 
@@ -36,6 +38,7 @@ class RunConfig(_Length):
     parameters: int
     margin: NotRequired[float]
     aim: NotRequired[float]
+    proximal: NotRequired[bool]
 
 
 def runs(study: Study) -> list[RunConfig]:
@@ -61,13 +64,14 @@ def runs(study: Study) -> list[RunConfig]:
 
 def baseline_of(config: RunConfig) -> RunConfig:
     """Return the run a budget run is compared with: the same at lambda 0 and the first seed."""
-    own = {key: level for key, level in config.items() if key not in BUDGET_TERMS}
+    own = {key: level for key, level in config.items() if key not in LAMBDA_TERMS}
     return cast(RunConfig, {**own, "lam": 0.0, "seed": 0})
 
 
 def _with_terms(config: dict[str, Any], study: Study) -> RunConfig:
     terms = study.budget_terms if config["lam"] == BUDGET else {}
-    return cast(RunConfig, {**config, **terms})
+    proximal = {"proximal": True} if study.train.proximal and config["lam"] else {}
+    return cast(RunConfig, {**config, **terms, **proximal})
 
 
 def run_id(config: RunConfig) -> str:

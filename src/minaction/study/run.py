@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import save
@@ -39,8 +39,12 @@ from minaction.train.execution import Execution
 from minaction.train.loop import TrainConfig, Training, train
 from minaction.train.steering import AccuracySteering, AccuracyTarget
 
+if TYPE_CHECKING:
+    from minaction.train.proximal import ProximalUnits
+
 ORDER_STREAM = 1 << 32  # keeps the seeds of data orders apart from those of initial weights
 WIRING_SAMPLES = 2
+PROXIMAL_LAMBDA = 1.0  # where a budget begins: takes the priciest unit, if needless, in 1/lr steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +83,16 @@ def run_one(
     energies = {name: build_energy(name, model, sample) for name in ENERGIES}
     macs = training_macs(model, sample)
     energy = energies[config["energy"]]
+    proximal = _proximal_units(config, model, sample)
     if config["lam"] == BUDGET:
-        training, found = train_within_budget(model, dataset, energy, config, execution, baseline)
+        training, found = train_within_budget(
+            model, dataset, energy, config, execution, baseline, proximal
+        )
     else:
-        objective = EnergyObjective(cross_entropy, energy, config["lam"])
-        training, found = train(model, dataset, objective, train_config(config), execution), {}
+        objective, found = EnergyObjective(cross_entropy, energy, config["lam"]), {}
+        training = train(
+            model, dataset, objective, train_config(config), execution, proximal=proximal
+        )
     metrics: dict[str, Any] = {
         "train_macs_per_step": None if macs.not_counted else macs.total * config["batch_size"],
         "train_macs_reason": _uncounted(macs),
@@ -129,6 +138,7 @@ def train_within_budget(
     config: RunConfig,
     execution: Execution,
     baseline: Mapping[str, Any] | None,
+    proximal: ProximalUnits | None = None,
 ) -> tuple[Training, dict[str, Any]]:
     """Train a budget run; return the training and, as metrics, the multiplier it found.
 
@@ -155,13 +165,28 @@ def train_within_budget(
         target,
         steps=hyperparameters.total_steps(len(dataset.train)),
         every=hyperparameters.steps_between_validations(len(dataset.train)),
+        initial=PROXIMAL_LAMBDA if proximal else None,
     )
     objective = EnergyObjective(cross_entropy, energy, steering.budget)
     training = train(
-        model, dataset, objective, hyperparameters, execution, after_validation=[steering]
+        model,
+        dataset,
+        objective,
+        hyperparameters,
+        execution,
+        proximal=proximal,
+        after_validation=[steering],
     )
     found = {"shadow_price": steering.multiplier, "lam_final": training.history[-1]["lam"]}
     return training, found
+
+
+def _proximal_units(config: RunConfig, model: nn.Module, sample: Tensor) -> ProximalUnits | None:
+    if not config.get("proximal"):
+        return None
+    from minaction.train.proximal import ProximalUnits  # what finds units takes long to import
+
+    return ProximalUnits(model, sample)
 
 
 def train_config(config: RunConfig) -> TrainConfig:

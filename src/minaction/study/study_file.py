@@ -36,6 +36,9 @@ MAX_RUNS = 1_000_000
 BUDGET = "budget"
 """The lambda of runs that find their own; all other levels are numbers."""
 
+PROXIMAL_ENERGY = "unit_macs"
+"""The energy that proximal steps lower."""
+
 Level = TypeVar("Level")
 
 
@@ -101,6 +104,7 @@ _EXPECTED = {
     "steps": _A_COUNT,
     "validate_every": _A_COUNT,
     "parameters": "a whole number from 1 to 1,000,000,000,000",
+    "proximal": "true or false",
     "save_weights": "true or false",
     "precision": '"auto", "float32" or "bfloat16"',
     "compile": _A_SWITCH,
@@ -146,6 +150,8 @@ class Train(Table):
     Attributes:
         steps: Optimiser steps of a run, the same on every data set, in place of `epochs`.
         validate_every: Steps between two validations; default: those of an epoch.
+        proximal: Lambda acts through proximal steps that take units out, priced by their MACs,
+            in place of the loss; for the energy "unit_macs".
     """
 
     epochs: Count = 5
@@ -155,6 +161,7 @@ class Train(Table):
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0
     parameters: Parameters = 100_000
+    proximal: bool = False
     save_weights: bool = False
 
 
@@ -213,6 +220,11 @@ class Study(Table):
         for table, given in (("train", self.train), ("factors", self.factors)):
             if self.train.steps and "epochs" in given.model_fields_set:
                 raise _problem(f"[train] steps: [{table}] has epochs; keep one of the two")
+        if self.train.proximal and set(self.factors.energy) != {PROXIMAL_ENERGY}:
+            raise _problem(
+                f"[train] proximal: takes units out by their MACs; give [factors] energy as "
+                f'"{PROXIMAL_ENERGY}" alone'
+            )
         if BUDGET not in self.factors.lam and "budget" in self.model_fields_set:
             raise _problem('[budget]: no lambda is "budget"; add it to lam in [factors]')
         if self.run_count > MAX_RUNS:
@@ -277,6 +289,8 @@ class Study(Table):
                 numbers_first = sorted(levels, key=lambda level: (isinstance(level, str), level))
                 settings[f"[factors] {key}"] = numbers_first
         settings |= {f"[train] {key}": count for key, count in self.length.items()}
+        if self.train.proximal:
+            settings["[train] proximal"] = True
         settings["[train] save_weights"] = self.train.save_weights
         settings |= {f"[execution] {key}": value for key, value in self.execution}
         if BUDGET in self.factors.lam:

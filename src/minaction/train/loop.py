@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from minaction.errors import InputError
 from minaction.objective.objective import EnergyObjective
 from minaction.train.evaluate import Evaluation, evaluate
 from minaction.train.execution import Execution
+
+if TYPE_CHECKING:
+    from minaction.train.proximal import ProximalUnits
 
 CHECK_EVERY = 100  # steps between looks at whether the loss is still finite
 
@@ -96,6 +100,7 @@ def train(
     config: TrainConfig,
     execution: Execution | None = None,
     *,
+    proximal: ProximalUnits | None = None,
     after_step: Sequence[Callable[[], None]] = (),
     after_validation: Sequence[Callable[[int, Evaluation], None]] = (),
 ) -> Training:
@@ -107,6 +112,8 @@ def train(
         objective: Task loss, energy and lambda rule.
         config: Hyperparameters.
         execution: Precision, compilation and layout; default: plain float32.
+        proximal: What lambda acts through if not the loss: the energy is then only measured, and
+            every optimiser step is followed by a proximal one of strength lr * lambda.
         after_step: Called in this order after every optimiser step; counts as training time.
         after_validation: Called after every validation with the steps so far and what it found.
 
@@ -122,10 +129,12 @@ def train(
     per_epoch = len(dataset.train) // config.batch_size
     total = config.total_steps(len(dataset.train))
     every = config.steps_between_validations(len(dataset.train))
-    epochs = itertools.repeat(
-        (model, dataset.train, objective, optimizer, config.batch_size, generator, execution)
+    epoch = functools.partial(
+        training_steps,
+        *(model, dataset.train, objective, optimizer, config.batch_size, generator, execution),
+        proximal=proximal,
     )
-    losses = itertools.chain.from_iterable(itertools.starmap(training_steps, epochs))
+    losses = itertools.chain.from_iterable(epoch() for _ in itertools.repeat(None))
     stream = _each_followed_by(after_step, losses)
     steps, seconds, finite, validation = 0, 0.0, True, None
     while finite and steps < total:
@@ -177,8 +186,11 @@ def training_steps(
     batch_size: int,
     generator: torch.Generator,
     execution: Execution,
+    proximal: ProximalUnits | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Train for one epoch; after each step yield its task loss and energy, detached scalars.
+
+    With `proximal`, lambda acts through proximal steps in place of the loss, as in `train`.
 
     Raises:
         InputError: The batch is larger than the split.
@@ -187,13 +199,16 @@ def training_steps(
     losses = execution.losses()
     for x, y in batches(split, batch_size, generator):
         lam = objective.lam.value
+        in_loss = 0.0 if proximal else lam
         optimizer.zero_grad(set_to_none=True)
         # a tensor, so that one compiled graph serves every lambda; plain 0 drops the energy term
-        if lam and not isinstance(lam, Tensor):
-            lam = torch.tensor(lam)
-        task, energy, total = losses(objective, model, x, y, lam)
+        if in_loss and not isinstance(in_loss, Tensor):
+            in_loss = torch.tensor(in_loss)
+        task, energy, total = losses(objective, model, x, y, in_loss)
         total.backward()
         optimizer.step()
+        if proximal:
+            proximal.step(optimizer.param_groups[0]["lr"] * float(lam))
         objective.lam.advance(task.detach(), energy.detach())
         yield task.detach(), energy.detach()
 

@@ -80,12 +80,16 @@ class AccuracySteering:
         target: What may be lost.
         steps: Optimiser steps of the whole training.
         every: Steps between two validations.
+        initial: Lambda after a warm-up on the task alone, for proximal steps; by default the
+            warm-up holds lambda * energy and lambda goes on from there.
 
     Attributes:
         budget: The lambda rule it steers, for the objective.
     """
 
-    def __init__(self, target: AccuracyTarget, *, steps: int, every: int) -> None:
+    def __init__(
+        self, target: AccuracyTarget, *, steps: int, every: int, initial: float | None = None
+    ) -> None:
         self._target, self._steps = target, steps
         warmup = round(WARM_UP * steps)
         looks = max(1, (steps - warmup) // every)
@@ -93,8 +97,9 @@ class AccuracySteering:
             gain=RANGE / looks,
             floor=1e-30,
             ceiling=1e30,
+            initial=initial or 1.0,
             warmup=warmup,
-            warmup_term=WARM_UP_TERM,
+            warmup_term=0.0 if initial else WARM_UP_TERM,
         )
         self._warmup = warmup
         self._gaps: list[tuple[int, float]] = []
