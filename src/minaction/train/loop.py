@@ -101,7 +101,6 @@ def train(
     execution: Execution | None = None,
     *,
     proximal: ProximalUnits | None = None,
-    after_step: Sequence[Callable[[], None]] = (),
     after_validation: Sequence[Callable[[int, Evaluation], None]] = (),
 ) -> Training:
     """Train `model` in place and validate now and then; the test split is not touched.
@@ -114,7 +113,6 @@ def train(
         execution: Precision, compilation and layout; default: plain float32.
         proximal: What lambda acts through if not the loss: the energy is then only measured, and
             every optimiser step is followed by a proximal one of strength lr * lambda.
-        after_step: Called in this order after every optimiser step; counts as training time.
         after_validation: Called after every validation with the steps so far and what it found.
 
     Raises:
@@ -134,8 +132,7 @@ def train(
         *(model, dataset.train, objective, optimizer, config.batch_size, generator, execution),
         proximal=proximal,
     )
-    losses = itertools.chain.from_iterable(epoch() for _ in itertools.repeat(None))
-    stream = _each_followed_by(after_step, losses)
+    stream = itertools.chain.from_iterable(epoch() for _ in itertools.repeat(None))
     steps, seconds, finite, validation = 0, 0.0, True, None
     while finite and steps < total:
         model.train()
@@ -211,15 +208,6 @@ def training_steps(
             proximal.step(optimizer.param_groups[0]["lr"] * float(lam))
         objective.lam.advance(task.detach(), energy.detach())
         yield task.detach(), energy.detach()
-
-
-def _each_followed_by(
-    calls: Sequence[Callable[[], None]], steps: Iterable[tuple[Tensor, Tensor]]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    for losses in steps:
-        for call in calls:
-            call()
-        yield losses
 
 
 def _means(steps: Iterable[tuple[Tensor, Tensor]]) -> tuple[dict[str, float], int, bool]:
