@@ -58,7 +58,7 @@ def test_it_trains_in_the_precision_and_layout_asked_for(digits):
     model = build_model("cnn", digits.spec, parameters=3_000)
     execution = Execution(precision="bfloat16", channels_last=True)
     config = TrainConfig(batch_size=32, lr=3e-3)
-    fine_tune(model, digits.train, loss, config, epochs=3, execution=execution)
+    fine_tune(model, digits.train, loss, config, epochs=6, execution=execution)
     assert seen == {torch.bfloat16}
     assert all(p.dtype == torch.float32 and p.is_contiguous() for p in model.parameters())
     assert evaluate(model, digits.validation, F.cross_entropy).accuracy > 0.8
