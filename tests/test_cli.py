@@ -190,6 +190,14 @@ def test_neither_help_nor_errors_nor_finished_studies_need_torch(finished, tmp_p
     assert "Traceback" not in done.stderr
 
 
+def test_the_help_of_a_study_holds_a_study_file(cli, tmp_path):
+    code, out, _ = cli("study", "run", "--help")
+    assert code == 0
+    shown = out[out.index("  [study]") : out.index("\n\n", out.index("[factors]"))]
+    (tmp_path / "study.toml").write_text(shown)
+    assert load_study(tmp_path / "study.toml").run_count == 60
+
+
 def test_help_imports_little():
     """Rich, pydantic and whatever else takes time wait until a command needs them."""
     code = (
@@ -229,6 +237,20 @@ def test_a_reader_who_leaves(finished, arguments):
     assert process.wait() == 1
 
 
+def test_an_error_nobody_foresaw_is_one_line_too(cli, monkeypatch):
+    def fail():
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("minaction.measure.environment.describe", fail)
+    code, out, err = cli("env")
+    assert (code, out) == (1, "")
+    assert one_line(err).startswith("unexpected RuntimeError: two lines (test_cli.py, line ")
+    assert "please report it with what MINACTION_TRACEBACK=1 shows" in err
+    monkeypatch.setenv("MINACTION_TRACEBACK", "1")
+    with pytest.raises(RuntimeError, match="two"):
+        main(["env"])
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("arguments", [["--help"], ["data", "list"]])
 def test_a_full_disk_for_the_output(arguments):
@@ -237,7 +259,7 @@ def test_a_full_disk_for_the_output(arguments):
             [*PROGRAM, *arguments], stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert done.returncode == 1
-    assert "No space left" in one_line(done.stderr)
+    assert one_line(done.stderr) == "standard output: No space left on device"
 
 
 @pytest.mark.parametrize(

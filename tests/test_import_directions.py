@@ -32,13 +32,19 @@ MAY_IMPORT = {
     "report": {"errors", "stats", "study"},
     "progress": {"errors", "study"},
 }
-ANYTHING = {"", "__main__", "cli"}  # the public API and the command line
+ANYTHING = {"", "__main__", "cli", "commands"}  # the public API and the command line
 NETWORK = {
     *("aiohttp", "boto3", "ftplib", "fsspec", "http", "httpx", "pooch", "requests", "smtplib"),
     *("socket", "ssl", "torchvision", "urllib", "urllib3", "websockets", "xmlrpc"),
 }
 TORCH_FREE = (
-    *("minaction", "minaction.cli", "minaction.errors", "minaction.progress"),
+    *(
+        "minaction",
+        "minaction.cli",
+        "minaction.commands.*",
+        "minaction.errors",
+        "minaction.progress",
+    ),
     *("minaction.data.fetch", "minaction.data.sources"),
     *("minaction.energy.catalog", "minaction.models.catalog"),
     *("minaction.study.design", "minaction.study.journal", "minaction.study.study_file"),

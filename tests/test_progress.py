@@ -88,8 +88,17 @@ def test_pace_counts_from_the_first_run(clock):
     assert str(pace) == "500 runs/h"
 
 
+def test_a_moment_gives_no_rate(clock):
+    pace = Pace()
+    pace.start(total=4, done=0)
+    for _ in range(3):
+        pace.advance()
+        clock.now += 0.05
+    assert str(pace) == ""
+
+
 @pytest.mark.parametrize(
-    ("seconds", "shown"), [(1, "9s"), (20, "3m00s"), (1000, "2h30m"), (100_000, "250h00m")]
+    ("seconds", "shown"), [(2, "18s"), (20, "3m00s"), (1000, "2h30m"), (100_000, "250h00m")]
 )
 def test_time_left(clock, seconds, shown):
     pace = Pace()

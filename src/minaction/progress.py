@@ -22,6 +22,7 @@ from minaction.study.journal import Record, RunStatus
 from minaction.study.toml_text import one_line
 
 LINE_EVERY_SECONDS = 10.0  # at most one plain line in this time
+MEASURED_SECONDS = 2.0  # a rate over less says nothing
 
 
 @contextlib.contextmanager
@@ -67,7 +68,7 @@ class Pace:
         if self._first is None:
             return ""
         ran, seconds = self.done - self._first[0], time.monotonic() - self._first[1]
-        if not ran or seconds <= 0:
+        if not ran or seconds < MEASURED_SECONDS:
             return ""
         left = "" if self.over else f", {_duration(seconds / ran * (self.total - self.done))} left"
         return f"{3600 * ran / seconds:,.0f} runs/h{left}"

@@ -134,6 +134,15 @@ def test_a_schedule_drives_one_graph_through_a_tensor():
     assert counter.frame_count == 1
 
 
+@pytest.mark.parametrize("kind", [nn.Hardsigmoid, nn.Hardswish])
+def test_modules_the_compiler_hides_are_refused(kind):
+    model = nn.Sequential(nn.Linear(6, 5), kind(), nn.Linear(5, 3))
+    objective = EnergyObjective(F.cross_entropy, ActivationEnergy(), lam=0.1)
+    step = torch.compile(objective.evaluate, backend="eager")
+    with pytest.raises(TapeError, match=rf"hides module '1' \({kind.__name__}\); observe outside"):
+        step(model, torch.randn(4, 6), torch.arange(4) % 3, torch.tensor(0.1))
+
+
 def test_the_tape_can_be_used_inside_a_compiled_function():
     model = cnn()
 

@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.sparse.linalg import LinearOperator, cg
 
-from minaction.energy.scale_trace import FIXED, ScaledParameter, Symmetry
+from minaction.energy.symmetry import FIXED, ScaledParameter, Symmetry
 
 TOLERANCE = 1e-12
 MAX_STEPS = 200

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from minaction.energy.balance import canonical_scales, free_groups, tied_groups
 from minaction.energy.functionals import ActivationEnergy, Energy
 from minaction.energy.scale_rules import tensors_in
-from minaction.energy.scale_trace import FIXED, ScaleTrace, Symmetry
+from minaction.energy.scale_trace import ScaleTrace
+from minaction.energy.symmetry import FIXED, Symmetry
 from minaction.energy.tape import Layers, Tape, run_model
 from minaction.energy.trajectory import Trajectory
 from minaction.errors import GaugeError, MinActionError

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from minaction.energy.balance import tied_groups
+from minaction.energy.scale_groups import compacted
 from minaction.energy.scale_rules import tensors_in
-from minaction.energy.scale_trace import ScaleTrace, Symmetry, compacted
+from minaction.energy.scale_trace import ScaleTrace
+from minaction.energy.symmetry import Symmetry
 from minaction.energy.tape import Layers, Tape, run_model
 from minaction.energy.trajectory import Trajectory
 from minaction.energy.untouched import untouched

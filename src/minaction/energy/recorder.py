@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 
+from minaction.energy.checkpointing import is_without_gradient, tensors_kept
 from minaction.energy.functions import (
     CELLS,
     CONVOLUTIONS,
@@ -65,7 +67,9 @@ class Recorder(TorchFunctionMode):
         self._unit_axes: dict[int, int] = {}
         self._watched: dict[str, tuple[Tensor, int]] = {}
         # what is traced is not executed yet, and a copy cannot be overwritten
-        self._watches = not (clone or torch.compiler.is_compiling())
+        self._traced = torch.compiler.is_compiling()
+        self._watches = not (clone or self._traced)
+        self._with_gradients = torch.is_grad_enabled()
 
     @property
     def trajectory(self) -> Trajectory:
@@ -129,6 +133,8 @@ class Recorder(TorchFunctionMode):
             self._unbatched = name
             return
         name = self._unique(name)
+        if self._with_gradients and not (self._traced or torch.is_grad_enabled()):
+            self._check_checkpoint(name)
         activation = Activation(
             name=name,
             value=value.clone() if self.clone else value,
@@ -139,7 +145,8 @@ class Recorder(TorchFunctionMode):
         if self.reduce is None:
             self.layers.append(activation)
         else:
-            self.reduced[name] = self.reduce(activation)
+            with nullcontext() if self._traced else tensors_kept():
+                self.reduced[name] = self.reduce(activation)
         if self._watches:
             self._watch(name, value)
 
@@ -177,6 +184,14 @@ class Recorder(TorchFunctionMode):
             raise TapeError(
                 f"the activation of {self._unbatched!r} has one axis, not [batch, ...]; give the "
                 "model batches, or leave the layer out with layers=[...]"
+            )
+
+    @staticmethod
+    def _check_checkpoint(name: str) -> None:
+        if is_without_gradient():
+            raise TapeError(
+                f"the energy of {name!r} would have no gradient inside torch.utils.checkpoint with "
+                "use_reentrant=True; use use_reentrant=False"
             )
 
     def _unique(self, name: str) -> str:

@@ -24,6 +24,9 @@ from minaction.errors import TapeError, suggest
 Layers = Sequence[str | type[nn.Module]]
 
 
+_HIDDEN_BY_COMPILER = (nn.Hardsigmoid, nn.Hardswish)
+
+
 class Tape:
     """Records the trajectory of the forward passes run inside its `with` block.
 
@@ -35,11 +38,13 @@ class Tape:
 
     Compiled models run uncompiled inside the block, so that their layers can be named. Inside a
     compiled function layers are named by function and order (`relu`, `relu#2`), and `layers`
-    cannot be used; the compiler hides `F.tanh`, `F.sigmoid`, `F.hardsigmoid` and `F.hardswish`
-    there, also as modules (`torch.tanh` and `torch.sigmoid` are seen). Not seen anywhere:
+    cannot be used; the compiler hides the functions `F.tanh`, `F.sigmoid`, `F.hardsigmoid` and
+    `F.hardswish` there (`torch.tanh`, `torch.sigmoid`, `nn.Tanh` and `nn.Sigmoid` are seen, and
+    `nn.Hardsigmoid` and `nn.Hardswish` are refused). Not seen anywhere:
     nonlinearities written as arithmetic, such as `x.clamp(min=0)`; give them a module and name it
-    in `layers`. Do not combine with activation checkpointing (`torch.utils.checkpoint`): it runs
-    layers again outside the tape.
+    in `layers`. Activation checkpointing
+    (`torch.utils.checkpoint`) must be of the kind `use_reentrant=False`; what an energy needs of
+    the activations inside is kept all the same.
 
     Args:
         model: Any module. It is not changed, and all hooks are gone when the block ends.
@@ -51,7 +56,8 @@ class Tape:
 
     Raises:
         TapeError: A layer asked for did not run, an activation was overwritten in place or has no
-            batch axis, or the model is a TorchScript one, which cannot be observed.
+            batch axis, the model is a TorchScript one, which cannot be observed, or it checkpoints
+            activations with `use_reentrant=True`, which cuts off their gradients.
 
     Example:
         >>> with Tape(model) as tape:
@@ -278,6 +284,11 @@ def refuse_in_compiled(model: nn.Module, layers: Layers | None) -> None:
             raise TapeError(
                 f"module {path!r} is observed as a whole, which torch.compile does not allow; "
                 "observe outside the compiled function"
+            )
+        if isinstance(module, _HIDDEN_BY_COMPILER):
+            raise TapeError(
+                f"torch.compile hides module {path!r} ({type(module).__name__}); observe outside "
+                "the compiled function"
             )
 
 

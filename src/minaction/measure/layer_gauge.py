@@ -17,14 +17,10 @@ from torch import Tensor, nn
 
 from minaction.energy.balance import canonical_scales, free_groups, tied_groups
 from minaction.energy.pitfalls import undone_groups
+from minaction.energy.scale_groups import compacted
 from minaction.energy.scale_rules import Call
-from minaction.energy.scale_trace import (
-    FIXED,
-    ScaledParameter,
-    ScaleTrace,
-    Symmetry,
-    compacted,
-)
+from minaction.energy.scale_trace import ScaleTrace
+from minaction.energy.symmetry import FIXED, ScaledParameter, Symmetry
 from minaction.energy.trajectory import Activation
 
 

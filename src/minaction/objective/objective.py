@@ -105,19 +105,20 @@ class EnergyObjective:
         Raises:
             TapeError: The model cannot be observed.
         """
-        training = model.training and torch.is_grad_enabled()
         # compiled code must not even read whether it has looked: it would be compiled again
-        if not torch.compiler.is_compiling() and training and not self._looked:
+        if not torch.compiler.is_compiling() and not self._looked:
             self._look(model, x)
         terms = self.evaluate(model, x, y, self.lam.value)
-        if training:
+        if model.training and torch.is_grad_enabled():
             self.lam.advance(terms.task.detach(), terms.energy.detach())
         return terms
 
     def _look(self, model: nn.Module, x: Any) -> None:
-        # what is not initialised yet must not be so by a trial, nor can a transform be judged
-        if any(is_lazy(parameter) for parameter in model.parameters()) or is_transformed(x):
+        """Warn, on the first call in training, of layers whose energy says nothing."""
+        if not (model.training and torch.is_grad_enabled()) or is_transformed(x):
             return
+        if any(is_lazy(parameter) for parameter in model.parameters()):
+            return  # the first real pass is to initialise them
         self._looked = True
         if reads_activations(self.energy):
             warn_of_pitfalls(model, x, self.layers, stacklevel=3)

@@ -1,0 +1,205 @@
+"""`minaction study`, `quickstart` and `report`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from minaction.commands.options import AsJson, DataDir, StudyDir, Workers, print_json, text_of
+from minaction.errors import InputError, MinActionError, StudyFailedError, VerificationError
+
+if TYPE_CHECKING:
+    from minaction.study.study_file import Study
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+SHOWN = 60
+"""Characters of a value that a message quotes."""
+
+RUN_HELP = """Run a study, or what is left of it, and write its report.
+
+A study file names what is crossed and how it will be judged. The shortest one:
+
+\b
+  [study]
+  name = "my-study"
+  seeds = 10
+  [factors]
+  dataset = ["mnist"]           # see `minaction data list`
+  model = ["mlp", "cnn"]
+  lam = [0, 1e-4, 1e-2]
+
+A misspelt key or name is answered with the nearest there is. DIR/study.toml, written by the first
+run, spells out every default.
+"""
+
+app = typer.Typer(help="Studies: run, status, verify, export.", no_args_is_help=True)
+
+
+class StoppedError(MinActionError):
+    """The user stopped the work."""
+
+    exit_code = INTERRUPTED
+
+
+class ExportFormat(StrEnum):
+    """What a journal can be exported to."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Where the study goes.")] = Path("minaction-quickstart"),
+) -> None:
+    """Run a small offline study and write its report, in a minute."""
+    from minaction.study.study_file import load_study
+
+    spec = Path(__file__).parents[1] / "study" / "quickstart.toml"
+    _run_study(load_study(spec), out, workers=None, data_dir=None)
+    page = _write_report(out, None)
+    _print_summary(out)
+    typer.echo(f"report: {page.resolve()}")
+
+
+@app.command("run", help=RUN_HELP)
+def study_run(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A study file (TOML).")],
+    out: Annotated[Path, typer.Option(help="The study's directory; an existing one is resumed.")],
+    workers: Workers = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Run a study, or what is left of it, and write its report."""
+    from minaction.study.study_file import load_study
+
+    _run_study(load_study(spec), out, workers, data_dir)
+    typer.echo(f"report: {_write_report(out, None)}")
+
+
+@app.command("status")
+def study_status(directory: StudyDir, as_json: AsJson = False) -> None:
+    """Say how far a study is."""
+    from minaction.study.status import study_status as status
+
+    found = status(directory)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    typer.echo(f"{found.name}: {found.done} of {found.total} runs done")
+    for name, count in found.by_status.items():
+        typer.echo(f"  {name:<10} {count}")
+    for message, count in found.errors.items():
+        typer.echo(f"  failed {count}x: {message}")
+    if found.done < found.total:
+        typer.echo("the same `minaction study run` command does the rest")
+
+
+@app.command("verify")
+def study_verify(directory: StudyDir, as_json: AsJson = False) -> None:
+    """Recompute every number of the report from the journal.
+
+    Exits with 1 if one differs.
+    """
+    from minaction.report.verify import verify_report
+
+    found = verify_report(directory)
+    if as_json:
+        print_json(
+            {
+                "checked": found.checked,
+                "differences": [vars(d) for d in found.differences],
+                "warnings": list(found.warnings),
+            }
+        )
+    for warning in found.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    if found.differences:
+        first = found.differences[0]
+        raise VerificationError(
+            f"{directory}: {len(found.differences)} of {found.checked} numbers differ; first: "
+            f"{first.path} is {_short(first.stored)}, recomputed {_short(first.recomputed)}"
+        )
+    if not as_json:
+        typer.echo(f"{directory}: {found.checked} numbers recomputed from the journal, all equal")
+
+
+@app.command("export")
+def study_export(
+    directory: StudyDir,
+    to: Annotated[ExportFormat, typer.Option(help="Format.")] = ExportFormat.CSV,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File; default: standard output.")
+    ] = None,
+) -> None:
+    """Export the runs: one row or record per run."""
+    from minaction.study.directory import load_study_directory, write_text_atomically
+    from minaction.study.export import as_csv, as_json
+
+    if output is not None:
+        _require_file_place(output)
+    load_study_directory(directory)
+    text = as_csv(directory) if to is ExportFormat.CSV else as_json(directory)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text_atomically(output, text)
+
+
+def report(
+    directory: StudyDir,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Page; default: DIR/report.html.")
+    ] = None,
+) -> None:
+    """Write a study's report: one self-contained HTML page."""
+    typer.echo(str(_write_report(directory, output)))
+
+
+def _run_study(spec: Study, out: Path, workers: int | None, data_dir: Path | None) -> None:
+    from minaction.measure.environment import cpu_count
+    from minaction.progress import progress_listener
+    from minaction.study.driver import run_study
+
+    with progress_listener() as listener:
+        try:
+            outcome = run_study(
+                spec, out, listener, workers=workers or cpu_count(), data_dir=text_of(data_dir)
+            )
+        except KeyboardInterrupt:
+            raise StoppedError(
+                f"stopped; finished runs are kept in {out}: the same command does the rest"
+            ) from None
+    if outcome.failed:
+        _write_report(out, None)
+        raise StudyFailedError(
+            f"{out}: {outcome.failed} of {outcome.ran} runs failed; `minaction study status {out}` "
+            "says why, and the same command tries them again"
+        )
+
+
+def _write_report(directory: Path, output: Path | None) -> Path:
+    from minaction.report.build import write_report
+
+    return write_report(directory, output)
+
+
+def _print_summary(directory: Path) -> None:
+    from minaction.report.summary import lambda_summary
+
+    for line in lambda_summary(directory):
+        typer.echo(line)
+
+
+def _require_file_place(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the path of a file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
