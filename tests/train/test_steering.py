@@ -176,3 +176,12 @@ def test_where_the_accuracy_is_out_of_reach_lambda_falls(digits, baseline):
     lams = [entry["lam"] for entry in history]
     assert lams[-1] < 0.05 * lams[2]
     assert lams[2:] == sorted(lams[2:], reverse=True)
+
+
+def test_proximal_steps_begin_where_they_are_told_after_a_warm_up_on_the_task_alone():
+    target = AccuracyTarget(steps=[1], accuracies=[0.5], margin=0.01)
+    steering = AccuracySteering(target, steps=50, every=10, initial=2.0)
+    assert steering.budget.value == 0
+    for _ in range(10):
+        steering.budget.advance(1.0, 1.0)
+    assert float(steering.budget.value) == pytest.approx(2.0)
