@@ -18,6 +18,8 @@ from minaction.objective.objective import EnergyObjective
 from minaction.train.evaluate import Evaluation, measure_energies
 from minaction.train.loop import TrainConfig, train
 from minaction.train.steering import (
+    PROXIMAL_CEILING,
+    PROXIMAL_INITIAL,
     RANGE,
     AccuracySteering,
     AccuracyTarget,
@@ -178,10 +180,18 @@ def test_where_the_accuracy_is_out_of_reach_lambda_falls(digits, baseline):
     assert lams[2:] == sorted(lams[2:], reverse=True)
 
 
-def test_proximal_steps_begin_where_they_are_told_after_a_warm_up_on_the_task_alone():
+def test_proximal_steps_begin_low_after_a_warm_up_on_the_task_alone_and_end_at_a_ceiling():
     target = AccuracyTarget(steps=[1], accuracies=[0.5], margin=0.01)
-    steering = AccuracySteering(target, steps=50, every=10, initial=2.0)
-    assert steering.budget.value == 0
-    for _ in range(10):
+    steering = AccuracySteering(target, steps=50, every=5, proximal=True)
+    found = []
+    for step in range(1, 51):
+        found.append(float(steering.budget.value))
         steering.budget.advance(1.0, 1.0)
-    assert float(steering.budget.value) == pytest.approx(2.0)
+        if step % 5 == 0:
+            steering(step, Evaluation(loss=1.0, accuracy=0.9, balanced_accuracy=0.9,
+                                      predicted_classes=3))  # fmt: skip
+    assert found[:10] == [0.0] * 10
+    assert found[10] == pytest.approx(PROXIMAL_INITIAL)
+    assert found == sorted(found)
+    assert found[24] < PROXIMAL_CEILING  # half way it is not there yet
+    assert found[-1] == pytest.approx(PROXIMAL_CEILING)

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 ORDER_STREAM = 1 << 32  # keeps the seeds of data orders apart from those of initial weights
 WIRING_SAMPLES = 2
-PROXIMAL_LAMBDA = 1.0  # where a budget begins: takes the priciest unit, if needless, in 1/lr steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +164,7 @@ def train_within_budget(
         target,
         steps=hyperparameters.total_steps(len(dataset.train)),
         every=hyperparameters.steps_between_validations(len(dataset.train)),
-        initial=PROXIMAL_LAMBDA if proximal else None,
+        proximal=proximal is not None,
     )
     objective = EnergyObjective(cross_entropy, energy, steering.budget)
     training = train(

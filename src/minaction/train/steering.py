@@ -18,6 +18,12 @@ WARM_UP_TERM = 0.06
 """In units of the task loss, nats of cross-entropy."""
 RANGE = 9.6
 """How far log lambda can move from there, either way: four decades."""
+PROXIMAL_INITIAL = 0.25
+"""Lambda after the warm-up where it is the strength of proximal steps: the priciest unit is gone
+after 4 / lr steps, if nothing needs it."""
+PROXIMAL_CEILING = 4.0
+"""Adam moves a weight by lr at most. A 3x3 filter of one input, the smallest group there is, drawn
+by torch's rule, cannot make up for more than about 5, however much it is needed."""
 RECENT = 2.5
 """Looks count from this fraction of the present step on."""
 STEADINESS = 0.2
@@ -80,27 +86,37 @@ class AccuracySteering:
         target: What may be lost.
         steps: Optimiser steps of the whole training.
         every: Steps between two validations.
-        initial: Lambda after a warm-up on the task alone, for proximal steps; by default the
-            warm-up holds lambda * energy and lambda goes on from there.
+        proximal: Lambda is the strength of proximal steps. What they take out stays out, and too
+            strong ones take out everything: lambda begins low, after a warm-up on the task alone,
+            moves slowly, and has a ceiling.
 
     Attributes:
         budget: The lambda rule it steers, for the objective.
     """
 
     def __init__(
-        self, target: AccuracyTarget, *, steps: int, every: int, initial: float | None = None
+        self, target: AccuracyTarget, *, steps: int, every: int, proximal: bool = False
     ) -> None:
         self._target, self._steps = target, steps
         warmup = round(WARM_UP * steps)
         looks = max(1, (steps - warmup) // every)
-        self.budget = Budget(
-            gain=RANGE / looks,
-            floor=1e-30,
-            ceiling=1e30,
-            initial=initial or 1.0,
-            warmup=warmup,
-            warmup_term=0.0 if initial else WARM_UP_TERM,
-        )
+        if proximal:
+            way = math.log(PROXIMAL_CEILING / PROXIMAL_INITIAL)
+            self.budget = Budget(
+                gain=2 * way / looks,
+                floor=PROXIMAL_INITIAL**2 / PROXIMAL_CEILING,
+                ceiling=PROXIMAL_CEILING,
+                initial=PROXIMAL_INITIAL,
+                warmup=warmup,
+            )
+        else:
+            self.budget = Budget(
+                gain=RANGE / looks,
+                floor=1e-30,
+                ceiling=1e30,
+                warmup=warmup,
+                warmup_term=WARM_UP_TERM,
+            )
         self._warmup = warmup
         self._gaps: list[tuple[int, float]] = []
         self._found: list[tuple[int, float]] = []
