@@ -107,6 +107,36 @@ def test_record_at_another_rate(ecg):
     assert "has MLII at 250 Hz" in refused(ecg, "203.hea")
 
 
+def test_samples_without_a_value(ecg):
+    record = wfdb.rdrecord(str(ecg / "203"), physical=False)
+    signal = record.d_signal.copy()
+    # What this format writes where a signal is not a number.
+    signal[700] = -2048
+    wfdb.wrsamp(
+        "203", fs=360, units=["mV"], sig_name=["MLII"], fmt=["212"], adc_gain=[200],
+        baseline=[0], write_dir=str(ecg), d_signal=signal,
+    )  # fmt: skip
+    assert "has 1 samples without a value" in refused(ecg, "203.dat")
+
+
+def test_annotations_out_of_order(ecg):
+    def word(code, number):
+        return ((code << 10) | number).to_bytes(2, "little")
+
+    def skip(samples):
+        # The high half comes first.
+        return (
+            word(59, 0)
+            + (samples >> 16 & 0xFFFF).to_bytes(2, "little")
+            + (samples & 0xFFFF).to_bytes(2, "little")
+        )
+
+    normal = 1
+    marks = word(normal, 900), skip(-500), word(normal, 0), word(0, 0)
+    (ecg / "203.atr").write_bytes(b"".join(marks))
+    assert "has annotations out of order" in refused(ecg, "203.atr")
+
+
 def test_changed_samples(ecg):
     path = ecg / "203.dat"
     changed = bytearray(path.read_bytes())

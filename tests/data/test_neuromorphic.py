@@ -72,6 +72,27 @@ def test_recording_without_events(full):
     assert refused(full).startswith(f"{path}: has no events")
 
 
+@pytest.mark.parametrize(
+    ("contents", "problem"),
+    [(b"", "has no events"), (recording(3, 0)[::-1], "has "), (bytes(9), "no whole number of")],
+    ids=["no events", "junk", "cut"],
+)
+def test_damaged_recording_of_the_subset(tmp_path, unchecked, contents, problem):
+    unchecked("n-mnist")
+    for file in SOURCES["n-mnist"].files:
+        path = tmp_path / "n-mnist" / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(recording(int(file.name.split("/")[1]), 0))
+    path = tmp_path / "n-mnist/Train/5/00001.bin"
+    path.write_bytes(contents)
+    with pytest.raises(DataFileError) as caught:
+        load_dataset("n-mnist", tmp_path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert problem in message
+    assert message.endswith("delete it and run `minaction data fetch n-mnist`")
+
+
 def test_partial_folder(full):
     (full / "n-mnist-full/Test/4/00005.bin").unlink()
     assert "has 19 recordings of Test, expected 20" in refused(full)

@@ -64,8 +64,17 @@ def test_loads_the_idx_layout(tiny, use_source, tmp_path):
         ({"t10k_labels_idx1_ubyte": np.arange(49) % 10}, "t10k-labels", "has 49 labels for the 50"),
         ({"t10k_images_idx3_ubyte": np.zeros((50, 5, 4))}, "t10k-images", "has images of (5, 4)"),
         ({"train_images_idx3_ubyte": np.zeros((200, 16))}, "train-images", "starts with 00000802"),
+        (
+            {"t10k_labels_idx1_ubyte": np.arange(50) % 9},
+            "t10k-labels",
+            "no test sample of class '9'",
+        ),
+        ({"train_labels_idx1_ubyte": np.arange(200) % 9}, "train-labels", "no train sample of"),
     ],
-    ids=["label out of range", "labels missing", "wrong size of images", "wrong magic"],
+    ids=[
+        *("label out of range", "labels missing", "wrong size of images", "wrong magic"),
+        *("class absent from the test", "class absent from training"),
+    ],
 )
 def test_names_file_and_fix(tiny_with, use_source, tmp_path, changed, file, problem):
     data = tiny_with(**changed)

@@ -32,6 +32,8 @@ _BEFORE, _AFTER, _DECIMATION = 90, 126, 3
 # and unknown beats (Q) are ten in all these records, too few to learn or to test.
 _AAMI = ("NLRej", "AaJS", "VE", "F")
 _NORMAL_OR_VENTRICULAR = ("NLRej", "VE")
+# Of samples of 12 bits, the format of these records.
+_NO_VALUE = -2048
 _VERSION = 1
 
 
@@ -115,6 +117,8 @@ def _read_signal(header: Path) -> NDArray[np.float64]:
         leads = ", ".join(record.sig_name)
         raise _damaged(header, f"has {leads} at {record.fs} Hz, expected {_LEAD} at {_RATE_HZ} Hz")
     samples = record.d_signal[:, record.sig_name.index(_LEAD)].astype(np.float64)
+    if missing := int((samples == _NO_VALUE).sum()):
+        raise _damaged(data, f"has {missing} samples without a value")
     if len(samples) < _RATE_HZ or samples.std() == 0:
         raise _damaged(data, f"has {len(samples)} samples without a heart's signal")
     from scipy.signal import butter, sosfiltfilt  # takes most of a second to import

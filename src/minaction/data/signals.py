@@ -48,17 +48,32 @@ def labelled_parts(
         DataFileError: a part lacks a class.
     """
     for name, mask in parts.items():
-        found = np.bincount(y[mask], minlength=spec.classes)
-        if absent := [spec.class_names[label] for label in np.flatnonzero(found == 0)]:
-            raise DataFileError(
-                origin,
-                f"has no {name} sample of class {absent[0]!r}; files are missing, "
-                f"{refetch_hint(origin)}",
-            )
+        check_classes(name, y[mask], spec, origin)
     return Dataset.of(
         spec=spec,
         **{name: _split(x[mask], y[mask], groups, mask) for name, mask in parts.items()},
     )
+
+
+def check_classes(part: str, y: NDArray[np.int64], spec: DataSpec, origin: Path) -> None:
+    """Refuse a part that lacks a class.
+
+    Args:
+        part: its name.
+        y: its labels.
+        spec: what the samples are.
+        origin: file or folder the samples are from, for the message.
+
+    Raises:
+        DataFileError: a class is absent.
+    """
+    found = np.bincount(y, minlength=spec.classes)
+    if absent := [spec.class_names[label] for label in np.flatnonzero(found == 0)]:
+        raise DataFileError(
+            origin,
+            f"has no {part} sample of class {absent[0]!r}; files are missing, "
+            f"{refetch_hint(origin)}",
+        )
 
 
 def _split(

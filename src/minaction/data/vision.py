@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from minaction.data.dataset import Dataset, DataSpec, Split
 from minaction.data.fetch import fetch_files
 from minaction.data.idx import read_images, read_labels
+from minaction.data.signals import check_classes
 from minaction.data.sources import refetch_hint
 from minaction.data.split import stratified_holdout
 from minaction.errors import DataFileError
@@ -56,7 +57,11 @@ def load_idx_images(name: str, root: str | Path | None = None) -> Dataset:
     spec = DataSpec.of_source(name)
     train = _read_pair(files, "train", spec)
     test = _read_pair(files, "t10k", spec)
-    return image_dataset(train, test, spec)
+    dataset = image_dataset(train, test, spec)
+    for part, split in dataset.splits().items():
+        origin = files[f"{'t10k' if part == 'test' else 'train'}-labels-idx1-ubyte.gz"]
+        check_classes(part, split.y.numpy(), spec, origin)
+    return dataset
 
 
 def image_dataset(train: GreyImages, test: GreyImages, spec: DataSpec) -> Dataset:
