@@ -319,12 +319,17 @@ def test_data_list(cli, no_data):
     assert (code, err) == (0, "")
     assert rows.keys() == SOURCES.keys()
     assert rows["digits"]["found"] == "built in"
+    assert [name for name, row in rows.items() if row["simulated"]] == [
+        *("saccade-digits", "simulated-stress"),
+    ]
     assert rows["mnist"]["found"] is None
     assert rows["mnist"]["shape"] == [1, 28, 28]
     code, out, err = cli("data", "list")
     assert (code, err) == (0, "")
     assert [line.split()[0] for line in out.splitlines()] == list(SOURCES)
     assert "minaction data fetch mnist" in out
+    simulated = [line for line in out.splitlines() if line.endswith("built in, simulated")]
+    assert [line.split()[0] for line in simulated] == ["saccade-digits", "simulated-stress"]
 
 
 def test_data_list_says_where(cli, damaged):
@@ -634,23 +639,42 @@ def test_quickstart_again_only_shows_what_was_found(cli, tmp_path):
         for record in quickstart_records(study):
             journal.append(record)
     code, shown, err = cli("quickstart", "--out", out)
-    assert (code, err) == (0, "30 runs, 30 of them done before\n")
+    assert (code, err) == (0, "144 runs, 144 of them done before\n")
     lines = shown.splitlines()
-    assert lines[0] == "All 30 runs are done (30 ok)."
+    assert lines[0] == "All 144 runs are done (144 ok)."
     assert lines[-1] == f"report: {(out / 'report.html').resolve()}"
     assert (out / "report.html").is_file()
-    for level in ("1e-5", "1e-4", "0.001", "0.01"):
-        assert sum(line.split()[:1] == [level] for line in lines) == 2
+    for level in ("0", "1e-4", "0.001"):
+        assert sum(line.split()[:1] == [level] for line in lines) == 16
+
+
+def test_quickstart_covers_every_modality_offline_with_both_kinds_of_models():
+    study = load_study(Path(minaction.__file__).parent / "study" / "quickstart.toml")
+    sources = [SOURCES[name] for name in study.factors.dataset]
+    assert {source.modality for source in sources} == {
+        *("vision", "text", "neuromorphic", "physiological"),
+    }
+    assert all(source.offline for source in sources)
+    assert {"mlp", "cnn"} < set(study.factors.model)
+    assert {"dual-pathway", "lagrangian"} < set(study.factors.model)
 
 
 @pytest.mark.slow
-def test_quickstart_takes_less_than_a_minute(tmp_path):
+def test_quickstart_takes_less_than_two_minutes(tmp_path):
+    # Not even the parsed data are there yet.
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     started = time.monotonic()
     done = subprocess.run(
-        [*PROGRAM, "quickstart", "--out", "q"], cwd=tmp_path, capture_output=True, text=True
+        [*PROGRAM, "quickstart", "--out", "q"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 120
     records = latest_records(tmp_path / "q")
-    assert [record.status for record in records] == [RunStatus.OK] * 30
-    assert all(record.metrics["test_accuracy"] > 0.9 for record in records)
+    assert [record.status for record in records] == [RunStatus.OK] * 144
+    least = {"digits": 0.9, "docstrings": 0.4, "saccade-digits": 0.6, "simulated-stress": 0.65}
+    for record in records:
+        assert record.metrics["test_accuracy"] > least[record.config["dataset"]]
