@@ -87,6 +87,7 @@ RECIPES = {
         steps=200,
         validate_every=20,
         batch_size=32,
+        lr=3e-4,
         weight_decay=0.1,
         parameters=20_000,
     ),
