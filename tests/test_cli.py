@@ -644,7 +644,7 @@ def test_quickstart_again_only_shows_what_was_found(cli, tmp_path):
     assert lines[0] == "All 144 runs are done (144 ok)."
     assert lines[-1] == f"report: {(out / 'report.html').resolve()}"
     assert (out / "report.html").is_file()
-    for level in ("0", "3e-5", "3e-4"):
+    for level in ("0", "1e-4", "0.001"):
         assert sum(line.split()[:1] == [level] for line in lines) == 16
 
 
