@@ -124,6 +124,7 @@ def directory(tasks, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_real_study_becomes_tables(script, directory):
     script.main([f"--study={directory}", "--fine-tune=2", "--pairs=5", "--workers=1"])
     found = json.loads((directory / "compaction.json").read_text())
