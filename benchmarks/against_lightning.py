@@ -6,7 +6,8 @@ the whole machine. The final accuracies are compared too: speed at another accur
 
     python benchmarks/against_lightning.py --out results/benchmarks/against_lightning.json
 
-needs `pip install -e '.[lightning]'`.
+Models can be measured in calls of their own (`--models cnn --epochs 3`): an existing file keeps
+the others' results. It needs `pip install -e '.[lightning]'`.
 """
 
 from __future__ import annotations
@@ -38,15 +39,25 @@ epochs = {epochs}
 
 def main():
     arguments = parse_arguments()
-    results = []
+    machine = {"cpu": cpu_name(), "cpus": cpu_count(), "versions": versions()}
+    results = kept_results(arguments, machine)
     for model in arguments.models:
         results.append(compare(model, arguments))
         print_result(results[-1])
         if arguments.out:  # after each model: the next may take long
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            content = {"cpu": cpu_name(), "cpus": cpu_count(), "versions": versions(),
-                       "results": results}  # fmt: skip
+            content = {**machine, "results": results}
             arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def kept_results(arguments, machine):
+    """What an earlier call measured of other models on this machine."""
+    if not (arguments.out and arguments.out.exists()):
+        return []
+    content = json.loads(arguments.out.read_text())
+    if {key: content[key] for key in machine} != machine:
+        return []
+    return [result for result in content["results"] if result["model"] not in arguments.models]
 
 
 def compare(model, arguments):
