@@ -145,10 +145,12 @@ def test_one_step(model, spec, x):
     loss = F.cross_entropy(model(x), y)
     loss.backward()
     assert loss.isfinite()
-    for parameter in model.parameters():
+    for key, parameter in model.named_parameters():
         assert parameter.grad is not None
         assert parameter.grad.isfinite().all()
-        assert parameter.grad.count_nonzero() > 0
+        # a bound that the small state of a text does not reach yet has no say in it
+        slack = key == "bound.log_bound" and spec.vocabulary is not None
+        assert slack or parameter.grad.count_nonzero() > 0
     optimizer.step()
     assert F.cross_entropy(model(x), y) < loss
 

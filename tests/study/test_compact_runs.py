@@ -203,6 +203,6 @@ def test_an_out_folder_that_is_a_file(minaction, directory, tmp_path):
     code, _, err = minaction(
         "compact", directory, "--run", first_run(), "--out", blocked, "--no-latency"
     )
-    assert code == 1
+    assert code == 2
     assert f"{blocked}: cannot be written" in err
     assert blocked.read_text() == "mine"

@@ -55,7 +55,7 @@ class ExportFormat(StrEnum):
 def quickstart(
     out: Annotated[Path, typer.Option(help="Where the study goes.")] = Path("minaction-quickstart"),
 ) -> None:
-    """Run an offline study of four modalities and write its report, in two minutes."""
+    """Run an offline study of all modalities, in two minutes."""
     from minaction.study.study_file import load_study
 
     spec = Path(__file__).parents[1] / "study" / "quickstart.toml"

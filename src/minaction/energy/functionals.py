@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, final
 
@@ -90,11 +90,7 @@ class WeightedSum(Energy):
 
     def per_layer(self, trajectory: Trajectory) -> dict[str, Tensor]:
         """Return the weighted shares, added up by name."""
-        shares: dict[str, Tensor] = {}
-        for weight, energy in self.terms:
-            for name, share in energy.per_layer(trajectory).items():
-                shares[name] = shares[name] + weight * share if name in shares else weight * share
-        return shares
+        return _weighted((weight, part.per_layer(trajectory)) for weight, part in self.terms)
 
 
 @final
@@ -339,10 +335,33 @@ class ActionEnergy(Energy):
 
     def per_layer(self, trajectory: Trajectory) -> dict[str, Tensor]:
         """Return `T_l dt` by layer and `±V_l dt` by weight."""
-        dt = 1 / max(len(trajectory), 1)
+        return self.integral(len(trajectory)).per_layer(trajectory)
+
+    def integral(self, layers: int) -> WeightedSum:
+        """Return the sum that the integral over so many layers is."""
+        dt = 1 / max(layers, 1)
         sign = 1 if self.form == "sum" else -1
-        energy = dt * self.kinetic + sign * dt * PotentialEnergy()
-        return energy.per_layer(trajectory)
+        return WeightedSum(terms=((dt, self.kinetic), (sign * dt, PotentialEnergy())))
+
+
+def per_layer_of_each(
+    energies: Mapping[str, Energy], trajectory: Trajectory
+) -> dict[str, dict[str, Tensor]]:
+    """Return the shares of several energies by name; what they have in common is computed once."""
+    known: list[tuple[Energy, dict[str, Tensor]]] = []
+
+    def shares_of(energy: Energy) -> dict[str, Tensor]:
+        if isinstance(energy, ActionEnergy):
+            energy = energy.integral(len(trajectory))
+        if isinstance(energy, WeightedSum):
+            return _weighted((weight, shares_of(part)) for weight, part in energy.terms)
+        for other, shares in known:
+            if other == energy:
+                return shares
+        known.append((energy, energy.per_layer(trajectory)))
+        return known[-1][1]
+
+    return {name: shares_of(energy) for name, energy in energies.items()}
 
 
 def reads_activations(energy: Energy) -> bool:
@@ -368,6 +387,14 @@ def layer_term(energy: Energy) -> Callable[[Activation], Tensor] | None:
 def total(shares: Mapping[str, Tensor]) -> Tensor:
     """Add up the shares of an energy."""
     return _sum(list(shares.values())) if shares else torch.zeros(())
+
+
+def _weighted(terms: Iterable[tuple[float, Mapping[str, Tensor]]]) -> dict[str, Tensor]:
+    shares: dict[str, Tensor] = {}
+    for weight, of_term in terms:
+        for name, share in of_term.items():
+            shares[name] = shares[name] + weight * share if name in shares else weight * share
+    return shares
 
 
 def _sum(parts: list[Tensor]) -> Tensor:

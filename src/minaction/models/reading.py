@@ -78,17 +78,19 @@ def embedding_width(spec: DataSpec, parameters: int) -> int:
     return min(width, MAX_EMBEDDING)
 
 
-def token_embedding(spec: DataSpec, parameters: int) -> nn.Embedding:
+def token_embedding(
+    spec: DataSpec, parameters: int, *, deviation: float = EMBEDDING_STD
+) -> nn.Embedding:
     """Return an embedding sized to the budget; token 0, padding, is embedded as zero.
 
-    Initially normal with standard deviation 0.02: with torch's 1, a step of Adam moves an embedding
-    by its learning rate, a hundredth of what chance put there.
+    Initially normal with standard deviation `deviation`: with torch's 1, a step of Adam moves an
+    embedding by its learning rate, a hundredth of what chance put there.
 
     Reference: Radford et al. 2019, Language models are unsupervised multitask learners (GPT-2).
     """
     embedding = nn.Embedding(spec.vocabulary or 0, embedding_width(spec, parameters), padding_idx=0)
     with torch.no_grad():
-        embedding.weight.mul_(EMBEDDING_STD)
+        embedding.weight.mul_(deviation)
     return embedding
 
 

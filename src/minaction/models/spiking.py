@@ -132,7 +132,8 @@ class SpikingCNN(nn.Module):
         self.values = nn.Identity()
         inputs, positions = _window(spec, self.layout)
         if self.layout == "tokens":
-            self.values = token_embedding(spec, parameters)
+            # smaller ones would drive no neuron to its threshold
+            self.values = token_embedding(spec, parameters, deviation=1.0)
             inputs = self.values.embedding_dim
         plane = len(positions) == 2
         wide = plane or positions[0] >= 5

@@ -31,7 +31,7 @@ from minaction.study.journal import Record, RunStatus, sync_directory
 from minaction.study.study_file import BUDGET
 from minaction.train.evaluate import (
     Evaluation,
-    evaluate,
+    judge,
     measure_energies,
     measure_gauge_fixed,
 )
@@ -105,8 +105,8 @@ def run_one(
     if not training.diverged:
         validation = training.validation
         assert validation is not None  # of the last epoch
-        test = evaluate(model, dataset.test, cross_entropy)
         measured = measure_energies(model, dataset.test, energies)
+        test = judge(measured.outputs, dataset.test.y, cross_entropy)
         status = RunStatus.OK if _learned(validation, dataset.validation) else RunStatus.COLLAPSED
         metrics |= _accuracy_metrics(training, validation, test)
         metrics |= {f"energy_{name}": value for name, value in measured.energies.items()}

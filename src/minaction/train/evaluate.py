@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from minaction.data.dataset import Split
-from minaction.energy.functionals import ActivationEnergy, Energy
+from minaction.energy.functionals import ActivationEnergy, Energy, per_layer_of_each
 from minaction.energy.gauge import gauge_fix
 from minaction.energy.tape import Tape
 from minaction.energy.trajectory import Activation
@@ -46,12 +46,14 @@ class EnergyMeasurement:
         zero_fraction: Share of activations that are exactly 0.
         silent_fraction: Share of units that are 0 on every sample and position.
         layers: Per layer: each energy's share, zero_fraction, silent_fraction, units.
+        outputs: What the model computed of the split's samples, in their order.
     """
 
     energies: dict[str, float]
     zero_fraction: float
     silent_fraction: float
     layers: dict[str, dict[str, float | int]]
+    outputs: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,18 +78,19 @@ class GaugeFixedMeasurement:
 def evaluate(model: nn.Module, split: Split, task_loss: TaskLoss) -> Evaluation:
     """Return loss and accuracy of `model` on `split`; leaves the model in evaluation mode."""
     model.eval()
-    loss, predictions = 0.0, []
-    for x, y in _batches(split):
-        logits = model(x)
-        predictions.append(logits.argmax(1))
-        loss += float(task_loss(logits, y)) * len(y)
-    predicted = torch.cat(predictions)
-    hits = predicted == split.y
-    per_class = split.y.bincount()
-    recall = split.y[hits].bincount(minlength=len(per_class)) / per_class
+    return judge(torch.cat([model(x) for x, _ in _batches(split)]), split.y, task_loss)
+
+
+@torch.no_grad()
+def judge(logits: Tensor, y: Tensor, task_loss: TaskLoss) -> Evaluation:
+    """Return loss and accuracy of logits `[samples, classes]` for labels `[samples]`."""
+    predicted = logits.argmax(1)
+    hits = predicted == y
+    per_class = y.bincount()
+    recall = y[hits].bincount(minlength=len(per_class)) / per_class
     return Evaluation(
-        loss=loss / len(split),
-        accuracy=int(hits.sum()) / len(split),
+        loss=float(task_loss(logits, y)),
+        accuracy=int(hits.sum()) / len(y),
         balanced_accuracy=float(recall[per_class > 0].double().mean()),
         predicted_classes=len(predicted.unique()),
     )
@@ -107,12 +110,13 @@ def measure_energies(
     totals = dict.fromkeys(energies, 0.0)
     shares: dict[str, dict[str, float]] = {}
     layers: dict[str, _Silence] = {}
+    outputs: list[Tensor] = []
     for x, _ in _batches(split):
         weight = len(x) / len(split)
         with Tape(model) as tape:
-            model(x)
-        for name, energy in energies.items():
-            for layer, share in energy.per_layer(tape.trajectory).items():
+            outputs.append(model(x))
+        for name, of_energy in per_layer_of_each(energies, tape.trajectory).items():
+            for layer, share in of_energy.items():
                 value = weight * float(share)
                 totals[name] += value
                 row = shares.setdefault(layer, {})
@@ -132,6 +136,7 @@ def measure_energies(
             | (layers[layer].summary() if layer in layers else {})
             for layer, row in shares.items()
         },
+        outputs=torch.cat(outputs),
     )
 
 
@@ -166,24 +171,27 @@ def measure_gauge_fixed(model: nn.Module, split: Split) -> GaugeFixedMeasurement
 class _Silence:
     """Zeros and silent units of one layer, accumulated over batches."""
 
-    zeros: int = 0
     elements: int = 0
-    peak: Tensor = field(default_factory=lambda: torch.zeros(()))
+    nonzero: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.int64))
 
     def add(self, activation: Activation) -> None:
         value = activation.value
         self.elements += value.numel()
-        self.zeros += value.numel() - int(value.count_nonzero())
-        peak = value.abs().movedim(activation.unit_axis, 0).flatten(1).amax(1)
-        self.peak = torch.maximum(self.peak, peak)
+        unit_axis = activation.unit_axis % value.ndim
+        others = [axis for axis in range(value.ndim) if axis != unit_axis]
+        self.nonzero = self.nonzero + value.count_nonzero(dim=others)
+
+    @property
+    def zeros(self) -> int:
+        return self.elements - int(self.nonzero.sum())
 
     @property
     def units(self) -> int:
-        return self.peak.numel()
+        return self.nonzero.numel()
 
     @property
     def silent(self) -> int:
-        return int((self.peak == 0).sum())
+        return int((self.nonzero == 0).sum())
 
     def summary(self) -> dict[str, float | int]:
         return {
