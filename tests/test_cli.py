@@ -20,6 +20,7 @@ import minaction
 from minaction.cli import main
 from minaction.data.fetch import DATA_VARIABLE
 from minaction.data.sources import SOURCES
+from minaction.report.summary import lambda_summary
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.journal import JOURNAL_NAME, Journal, Record, RunStatus, latest_records
@@ -326,9 +327,15 @@ def test_data_list(cli, no_data):
     assert rows["mnist"]["shape"] == [1, 28, 28]
     code, out, err = cli("data", "list")
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == list(SOURCES)
+    header, *lines = out.splitlines()
+    assert header.split() == ["name", "modality", "shape", "classes", "where"]
+    assert [line.split()[0] for line in lines] == list(SOURCES)
+    (mnist,) = (line for line in lines if line.startswith("mnist "))
+    for column, value in (("modality", "vision"), ("shape", "1x28x28"), ("where", "not here")):
+        assert mnist.index(value) == header.index(column)
+    assert mnist[: header.index("where")].split()[-1] == "10"
     assert "minaction data fetch mnist" in out
-    simulated = [line for line in out.splitlines() if line.endswith("built in, simulated")]
+    simulated = [line for line in lines if line.endswith("built in, simulated")]
     assert [line.split()[0] for line in simulated] == ["saccade-digits", "simulated-stress"]
 
 
@@ -432,7 +439,10 @@ def test_an_output_directory_that_is_taken(refused, tmp_path, directory):
 
 def test_a_run_ends_with_its_report(finished):
     directory, done = finished
-    assert done.stdout == "report: out/report.html\n"
+    lines = done.stdout.splitlines()
+    assert lines[:-1] == lambda_summary(directory)
+    assert lines[0] == "All 4 runs are done (4 ok)."
+    assert lines[-1] == "report: out/report.html"
     assert (directory / "report.html").is_file()
     assert [r.status for r in latest_records(directory)] == [RunStatus.OK] * 4
 
@@ -448,7 +458,8 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(finished):
 def test_a_finished_study_is_not_run_again(cli, directory, tmp_path):
     journal = (directory / JOURNAL_NAME).read_bytes()
     code, out, err = cli("study", "run", write_study(tmp_path), "--out", directory)
-    assert (code, out) == (0, f"report: {directory / 'report.html'}\n")
+    assert code == 0
+    assert out.endswith(f"\nreport: {directory / 'report.html'}\n")
     assert err == "4 runs, 4 of them done before\n"
     assert (directory / JOURNAL_NAME).read_bytes() == journal
 
@@ -513,7 +524,34 @@ def test_status(cli, directory):
         "done": 4,
         "by_status": {"ok": 4},
         "errors": {},
+        "repeated": {},
     }
+
+
+def repeat_first_line(directory):
+    """Add a journal's first line again at its end; return the run it is of."""
+    path = directory / JOURNAL_NAME
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[0]]))
+    return json.loads(lines[0])["run_id"]
+
+
+def test_status_warns_of_a_run_that_is_finished_twice_and_counts_it_once(cli, directory):
+    name = repeat_first_line(directory)
+    code, out, err = cli("study", "status", directory)
+    assert code == 0
+    assert out.splitlines() == ["tiny: 4 of 4 runs done", "  ok         4"]
+    assert err.startswith(f"warning: run {name} is finished in lines 1, 5 of the journal; ")
+    assert json.loads(cli("study", "status", directory, "--json")[1])["repeated"] == {name: [1, 5]}
+
+
+def test_verify_finds_a_run_that_is_finished_twice(cli, directory):
+    name = repeat_first_line(directory)
+    code, out, err = cli("study", "verify", directory)
+    assert (code, out) == (1, "")
+    assert f"journal: {name} finished in: found 'lines 1 and 5', expected 'one line'" in one_line(
+        err
+    )
 
 
 def test_status_of_a_study_half_done(cli, directory):
@@ -542,7 +580,7 @@ def test_a_changed_report_is_found(cli, directory):
     code, out, err = cli("study", "verify", directory)
     assert (code, out) == (1, "")
     said = one_line(err.splitlines(keepends=True)[-1])
-    assert "test_accuracy is 0.123456, recomputed 0." in said
+    assert "test_accuracy: found 0.123456, expected 0." in said
     code, out, _ = cli("study", "verify", directory, "--json")
     assert code == 1
     (found,) = [d for d in json.loads(out)["differences"] if d["stored"] == 0.123456]
@@ -555,7 +593,7 @@ def test_a_changed_journal_is_found(cli, directory):
     path.write_text(re.sub(r'("test_accuracy":\s*)0\.\d+', r"\g<1>0.5", text, count=1))
     code, _, err = cli("study", "verify", directory)
     assert code == 1
-    assert "recomputed" in one_line(err.splitlines(keepends=True)[-1])
+    assert "expected" in one_line(err.splitlines(keepends=True)[-1])
 
 
 def test_verify_without_a_report(refused, directory):
@@ -644,7 +682,7 @@ def test_quickstart_again_only_shows_what_was_found(cli, tmp_path):
     assert lines[0] == "All 144 runs are done (144 ok)."
     assert lines[-1] == f"report: {(out / 'report.html').resolve()}"
     assert (out / "report.html").is_file()
-    for level in ("0", "1e-4", "0.001"):
+    for level in ("0", "1e-4", "1e-3"):
         assert sum(line.split()[:1] == [level] for line in lines) == 16
 
 

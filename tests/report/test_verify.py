@@ -99,7 +99,7 @@ def test_a_report_with_a_budget_holds(make):
     directory = make.write(study, make.records(study))
     write_report(directory)
     assert verify_report(directory).differences == []
-    alter(directory, r'(rows\.2\.multiplier">)[\d.]+', r"\g<1>0.00999")
+    alter(directory, r'(rows\.2\.multiplier">)[\d.]+', r"\g<1>9.99")
     assert differing(directory) == ["page: lambda_tables.0.rows.2.multiplier"]
 
 
@@ -129,7 +129,8 @@ def test_a_changed_headline_is_found(directory):
 
 
 def test_a_row_that_was_taken_out_is_found(directory):
-    alter(directory, r'<tr[^>]*><th scope="row" data-path="lambda_tables\.0\.rows\.1.*?</tr>', "")
+    row = r'<tr[^>]*><th scope="row"[^>]* data-path="lambda_tables\.0\.rows\.1.*?</tr>'
+    alter(directory, row, "")
     paths = differing(directory)
     assert "page: lambda_tables.0.rows.1.energy" in paths
     assert all(path.startswith("page: lambda_tables.0.rows.1.") for path in paths)
@@ -185,6 +186,28 @@ def test_a_configuration_that_has_no_id_is_found(make, config):
     directory = make.write(study, [replace(records[0], config=config), *records[1:]])
     write_report(directory)
     assert differing(directory) == [f"journal: {records[0].run_id} run_id"]
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_run_that_is_finished_twice_is_the_first_thing_found(directory, other):
+    journal = directory / JOURNAL_NAME
+    lines = journal.read_text("utf-8").splitlines()
+    record = json.loads(lines[2])
+    if other:
+        record["metrics"]["test_accuracy"] = 0.5
+    journal.write_text("\n".join([*lines, json.dumps(record)]) + "\n", "utf-8")
+    found = verify_report(directory).differences
+    assert found[0].path == f"journal: {record['run_id']} finished in"
+    assert (found[0].stored, found[0].recomputed) == ("lines 3 and 9", "one line")
+    assert (len(found) > 1) is other
+
+
+def test_a_run_that_failed_before_it_was_finished_is_no_repetition(make):
+    study = make.study()
+    records = make.records(study)
+    directory = make.write(study, [make.ended(records[0], "failed", "no luck"), *records])
+    write_report(directory)
+    assert verify_report(directory).differences == []
 
 
 def test_no_page_says_what_to_do(make):

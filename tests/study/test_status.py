@@ -6,7 +6,7 @@ from real_study import study_of
 from minaction.errors import StudyDirectoryError
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
-from minaction.study.journal import Journal, Record, RunStatus
+from minaction.study.journal import JOURNAL_NAME, Journal, Record, RunStatus
 from minaction.study.status import study_status
 
 STUDY = study_of(seeds=3)  # 6 runs
@@ -46,6 +46,7 @@ def test_every_status_is_counted_and_failed_runs_are_not_done(directory):
         "done": 3,
         "by_status": status.by_status,
         "errors": status.errors,
+        "repeated": {},
     }
 
 
@@ -56,6 +57,27 @@ def test_a_failed_run_that_succeeded_later_is_done(directory):
         journal.append(record(config))
     status = study_status(directory)
     assert (status.done, status.by_status, status.errors) == (1, {"ok": 1}, {})
+
+
+def add_line(directory, record):
+    with (directory / JOURNAL_NAME).open("a") as file:
+        file.write(record.to_line() + "\n")
+
+
+def test_a_run_that_is_finished_twice_is_counted_once_and_named(directory):
+    first, second, _, third, *_ = runs(STUDY)
+    with Journal(directory) as journal:
+        journal.append(record(first))
+        journal.append(record(second, RunStatus.FAILED, "no luck"))
+        journal.append(record(second))
+        journal.append(record(third))
+    add_line(directory, record(first))
+    add_line(directory, record(third, RunStatus.FAILED, "no luck"))
+    add_line(directory, record(first))
+    status = study_status(directory)
+    assert status.done == 2
+    assert status.by_status == {"ok": 2, "failed": 1}
+    assert status.repeated == {run_id(first): [1, 5, 7], run_id(third): [4, 6]}
 
 
 def test_a_directory_without_a_study_is_refused(tmp_path):

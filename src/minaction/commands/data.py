@@ -27,11 +27,12 @@ def data_list(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(rows)
         return
+    typer.echo(_columns("name", "modality", "shape", "classes", "where"))
     for row in rows:
         where = row["found"] or f"not here; `minaction data fetch {row['name']}`"
         where += ", simulated" * row["simulated"]
-        shape, classes = "x".join(map(str, row["shape"])), f"{row['classes']} classes"
-        typer.echo(f"{row['name']:<18} {row['modality']:<14} {shape:<12} {classes:<12} {where}")
+        shape = "x".join(map(str, row["shape"]))
+        typer.echo(_columns(row["name"], row["modality"], shape, str(row["classes"]), where))
 
 
 @app.command("fetch")
@@ -68,6 +69,10 @@ def data_check(name: DatasetName, data_dir: DataDir = None, as_json: AsJson = Fa
         typer.echo(f"{name}: {right} of {len(rows)} files ok")
     if not all(row["ok"] for row in rows):
         raise typer.Exit(1)
+
+
+def _columns(name: str, modality: str, shape: str, classes: str, where: str) -> str:
+    return f"{name:<18} {modality:<14} {shape:<12} {classes:>7}  {where}"
 
 
 def _announce(line: str) -> None:

@@ -55,7 +55,7 @@ class ExportFormat(StrEnum):
 def quickstart(
     out: Annotated[Path, typer.Option(help="Where the study goes.")] = Path("minaction-quickstart"),
 ) -> None:
-    """Run an offline study of all modalities, in two minutes."""
+    """Run a study of four modalities offline, in two minutes."""
     from minaction.study.study_file import load_study
 
     spec = Path(__file__).parents[1] / "study" / "quickstart.toml"
@@ -76,7 +76,9 @@ def study_run(
     from minaction.study.study_file import load_study
 
     _run_study(load_study(spec), out, workers, data_dir)
-    typer.echo(f"report: {_write_report(out, None)}")
+    page = _write_report(out, None)
+    _print_summary(out)
+    typer.echo(f"report: {page}")
 
 
 @app.command("status")
@@ -88,6 +90,12 @@ def study_status(directory: StudyDir, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found.to_dict())
         return
+    for name, lines in found.repeated.items():
+        typer.echo(
+            f"warning: run {name} is finished in lines {', '.join(map(str, lines))} of the "
+            "journal; it is counted once, as the last of them has it",
+            err=True,
+        )
     typer.echo(f"{found.name}: {found.done} of {found.total} runs done")
     for name, count in found.by_status.items():
         typer.echo(f"  {name:<10} {count}")
@@ -120,7 +128,7 @@ def study_verify(directory: StudyDir, as_json: AsJson = False) -> None:
         first = found.differences[0]
         raise VerificationError(
             f"{directory}: {len(found.differences)} of {found.checked} numbers differ; first: "
-            f"{first.path} is {_short(first.stored)}, recomputed {_short(first.recomputed)}"
+            f"{first.path}: found {_short(first.stored)}, expected {_short(first.recomputed)}"
         )
     if not as_json:
         typer.echo(f"{directory}: {found.checked} numbers recomputed from the journal, all equal")

@@ -17,7 +17,7 @@ from minaction.report.page import FIGURE_CLASS, FINDINGS_ID, render_page
 from minaction.report.tables import SCHEMA, compute_findings
 from minaction.study.design import RunConfig, baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
-from minaction.study.journal import Record, RunStatus, latest_records
+from minaction.study.journal import Record, RunStatus, latest_records, repeated_runs
 from minaction.study.study_file import BUDGET, Study
 
 RELATIVE_TOLERANCE = 1e-9
@@ -30,7 +30,7 @@ class Difference:
 
     Attributes:
         path: Where: a path in the findings, `page: …` for what a reader sees, `plot …` for a
-            figure's data, `journal: …` for a record.
+            figure's data, `journal: …` for a record or its lines.
         stored: What is there, `ABSENT` where nothing is.
         recomputed: What should be there, `ABSENT` where nothing should.
     """
@@ -46,7 +46,8 @@ class Verification:
 
     Attributes:
         checked: How many values were compared.
-        differences: Every one that does not hold, in the order of the page.
+        differences: Every one that does not hold: repeated runs, then in the order of the page,
+            then the journal's records.
         warnings: What the reader is warned of on a page made now.
     """
 
@@ -59,10 +60,10 @@ def verify_report(directory: str | Path, page: str | Path | None = None) -> Veri
     """Recompute every number of a study's report from its journal and compare.
 
     Compared are the findings embedded in the page, the data of its plots, and every table cell
-    and sentence as a reader sees it; and of the journal that each run's id is the hash of its
-    configuration, that the run belongs to the design, that it was made under this study file with
-    this `[analysis]` (a rule changed after the first run is a difference), and that a budget's
-    target comes from a recorded run at lambda 0.
+    and sentence as a reader sees it; and of the journal that no run was recorded again after it was
+    finished, that each run's id is the hash of its configuration, that the run belongs to the
+    design, that it was made under this study file with this `[analysis]` (a rule changed after the
+    first run is a difference), and that a budget's target comes from a recorded run at lambda 0.
 
     Args:
         directory: The study's directory.
@@ -79,6 +80,7 @@ def verify_report(directory: str | Path, page: str | Path | None = None) -> Veri
     findings = compute_findings(study, records)
     fresh = parse_page(render_page(study, findings))
     checks: list[Check] = [
+        *check_lines(directory),
         *compare_json("", stored.findings, fresh.findings),
         *compare_json("plot ", stored.plots, fresh.plots),
         *compare_cells(stored.cells, fresh.cells),
@@ -240,6 +242,13 @@ def by_path(cells: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     for path, text in cells:
         texts.setdefault(path, []).append(text)
     return texts
+
+
+def check_lines(directory: str | Path) -> Iterator[Check]:
+    """Yield a difference for every run that the journal has in more than one finished line."""
+    for name, lines in repeated_runs(directory).items():
+        found = f"lines {', '.join(map(str, lines[:-1]))} and {lines[-1]}"
+        yield check(f"journal: {name} finished in", found, "one line")
 
 
 def check_journal(study: Study, records: Sequence[Record]) -> Iterator[Check]:

@@ -286,6 +286,12 @@ def read_records(directory: str | Path) -> Iterator[Record]:
         JournalError: If a line cannot be read; the message names file and line.
         StorageError: If the disk refuses the read.
     """
+    for _, record in numbered_records(directory):
+        yield record
+
+
+def numbered_records(directory: str | Path) -> Iterator[tuple[int, Record]]:
+    """Read a journal as `read_records` does, each record with its line number from 1."""
     path = Path(directory) / JOURNAL_NAME
     _require_directory(path.parent)
     try:
@@ -293,7 +299,7 @@ def read_records(directory: str | Path) -> Iterator[Record]:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n") and _is_torn(line):
                     return
-                yield _parse(path, number, line)
+                yield number, _parse(path, number, line)
                 if not line.endswith(b"\n"):  # a writer may be about to continue it
                     return
     except FileNotFoundError:
@@ -306,6 +312,22 @@ def latest_records(directory: str | Path) -> list[Record]:
     """Return the last record of every run, sorted by run id; see `read_records` for errors."""
     latest = {record.run_id: record for record in read_records(directory)}
     return [latest[run_id] for run_id in sorted(latest)]
+
+
+def repeated_runs(directory: str | Path) -> dict[str, list[int]]:
+    """Return the runs that were recorded again after they were finished, with all their lines.
+
+    The program never writes such a line: the file was edited or put together from two. Tries that
+    failed before a run was finished are no repetition. See `read_records` for errors.
+
+    Returns:
+        Line numbers from 1 of the first finished record and all later ones, by run id, sorted.
+    """
+    lines: dict[str, list[int]] = {}
+    for number, record in numbered_records(directory):
+        if record.run_id in lines or record.status is not RunStatus.FAILED:
+            lines.setdefault(record.run_id, []).append(number)
+    return {run_id: lines[run_id] for run_id in sorted(lines) if len(lines[run_id]) > 1}
 
 
 def _parse(path: Path, number: int, line: bytes) -> Record:

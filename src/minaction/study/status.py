@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minaction.study.directory import load_study_directory
-from minaction.study.journal import RunStatus, latest_records
+from minaction.study.journal import RunStatus, latest_records, repeated_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class StudyStatus:
         done: Runs that are finished; failed ones are not.
         by_status: Runs by how they ended.
         errors: Error messages of failed runs, with their numbers.
+        repeated: Lines of the journal with runs that were recorded again after they were finished,
+            by run id; each is counted once, as its last line has it.
     """
 
     name: str
@@ -28,6 +30,7 @@ class StudyStatus:
     done: int
     by_status: dict[str, int]
     errors: dict[str, int]
+    repeated: dict[str, list[int]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able values."""
@@ -50,4 +53,5 @@ def study_status(directory: str | Path) -> StudyStatus:
         done=sum(counts.values()) - counts[RunStatus.FAILED],
         by_status={str(s): counts[s] for s in RunStatus if counts[s]},
         errors=dict(Counter(r.error for r in records if r.error).most_common()),
+        repeated=repeated_runs(directory),
     )
