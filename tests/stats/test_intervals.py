@@ -14,6 +14,7 @@ from minaction.stats.intervals import (
     mean_interval,
     paired_difference,
     paired_ratio,
+    proportion_interval,
     ratio_of_means,
 )
 
@@ -78,6 +79,56 @@ def test_no_value_has_no_estimate():
     interval = paired_difference(pd.Series([1.0], index=[1]), pd.Series([1.0], index=[2]))
     assert interval.n == 0
     assert math.isnan(interval.estimate)
+
+
+def test_proportion_interval_by_hand():
+    # m 0.98, s 0.01, t(0.975; 2) 4.3026527, h 0.0248414 and h / (0.98 * 0.02) 1.2674159 on the
+    # logit of 0.98, 3.8918203; the plain interval would end at 1.0048.
+    interval = proportion_interval([0.97, 0.98, 0.99])
+    assert (interval.n, interval.estimate) == (3, pytest.approx(0.98))
+    assert interval.low == pytest.approx(1 / (1 + math.exp(-3.8918203 + 1.2674159)), abs=1e-7)
+    assert interval.high == pytest.approx(1 / (1 + math.exp(-3.8918203 - 1.2674159)), abs=1e-7)
+    assert mean_interval([0.97, 0.98, 0.99]).high > 1
+
+
+def test_a_narrow_interval_of_proportions_is_the_plain_one():
+    values = 0.7 + 1e-5 * np.arange(5)
+    logit, plain = proportion_interval(values), mean_interval(values)
+    assert logit.high - logit.low == pytest.approx(plain.high - plain.low, rel=1e-6)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=12))
+def test_an_interval_of_proportions_is_within_0_and_1_and_holds_the_mean(values):
+    interval = proportion_interval(values)
+    assert 0 <= interval.low <= interval.estimate <= interval.high <= 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.25, 1.0])
+def test_equal_proportions_have_a_degenerate_interval(value):
+    interval = proportion_interval([value] * 4)
+    assert interval.low == interval.estimate == interval.high == value
+
+
+def test_one_proportion_has_no_interval():
+    assert math.isnan(proportion_interval([0.9]).low)
+
+
+@pytest.mark.parametrize("bad", [-0.01, 1.01, math.nan])
+def test_what_is_no_proportion_is_refused(bad):
+    with pytest.raises(InputError, match="values"):
+        proportion_interval([0.5, bad])
+
+
+def test_an_interval_of_proportions_near_1_covers_where_the_plain_one_does_not():
+    # accuracies of 3 seeds, beta distributed with mean 0.985 and standard deviation 0.01
+    size = 0.985 * 0.015 / 0.01**2 - 1
+    samples = np.random.default_rng(0).beta(0.985 * size, 0.015 * size, size=(4000, 3))
+    covered = {
+        rule: np.mean([(i := rule(s)).low <= 0.985 <= i.high for s in samples])
+        for rule in (proportion_interval, mean_interval)
+    }
+    assert covered[proportion_interval] == pytest.approx(0.95, abs=0.01)
+    assert covered[mean_interval] < 0.935
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -64,14 +64,14 @@ def test_a_lambda_with_a_run_that_is_not_ok_is_not_eligible(status):
     accuracies = [0.99, 0.98, 0.985]
     table = select({0.0: accuracies, 1e-4: accuracies, 1e-2: accuracies}, {(1e-2, 1): status})
     assert chosen(table) == [1e-4]
-    assert table.loc[1e-2, "reason"] == f"1 {status}"
+    assert table.loc[1e-2, "reason"] == f"1 run {status}"
     assert table.loc[1e-2, "n"] == 2
 
 
 def test_a_broken_reference_makes_the_choice_impossible():
     table = select({0.0: [0.99, 0.98], 1e-4: [0.99, 0.98]}, {(0.0, 0): "diverged"})
     assert chosen(table) == []
-    assert set(table["reason"]) == {"lambda = 0: 1 diverged"}
+    assert set(table["reason"]) == {"λ = 0: 1 run diverged"}
 
 
 def test_one_seed_gives_no_choice():
@@ -84,7 +84,7 @@ def test_one_seed_gives_no_choice():
 def test_no_lambda_zero_gives_no_choice():
     table = select({1e-5: [0.99, 0.98], 1e-4: [0.99, 0.98]})
     assert chosen(table) == []
-    assert set(table["reason"]) == {"the design has no lambda = 0 to compare with"}
+    assert set(table["reason"]) == {"the design has no λ = 0 to compare with"}
 
 
 def test_a_missing_accuracy_is_a_defect():

@@ -14,6 +14,7 @@ from minaction.report.estimates import (
     fold_reduction,
     mean,
     percent_of,
+    proportion,
     rescaling_percent,
 )
 from minaction.study.gauge_fields import NOT_RECORDED
@@ -68,7 +69,7 @@ def accuracy(
 ) -> dict[str, Estimate]:
     """Return the test accuracy of a cell, a fraction, and its change against lambda = 0."""
     return {
-        "test_accuracy": mean(measured(cell, "test_accuracy")),
+        "test_accuracy": proportion(measured(cell, "test_accuracy")),
         "accuracy_change_pp": compared(lam, cell, reference, "test_accuracy", change_pp),
     }
 

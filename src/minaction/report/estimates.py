@@ -13,6 +13,7 @@ from minaction.stats.intervals import (
     mean_interval,
     paired_difference,
     paired_ratio,
+    proportion_interval,
     ratio_of_means,
 )
 
@@ -29,6 +30,11 @@ Pair = tuple[pd.Series, pd.Series]
 def mean(values: pd.Series) -> Estimate:
     """Return the mean with its 95 % t interval."""
     return interval(mean_interval(values.to_numpy(dtype=np.float64)))
+
+
+def proportion(values: pd.Series) -> Estimate:
+    """Return the mean of fractions with its 95 % t interval on the logit scale."""
+    return interval(proportion_interval(values.to_numpy(dtype=np.float64)))
 
 
 def change_pp(treatment: pd.Series, reference: pd.Series) -> Estimate:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from minaction.report import formatting as write
 from minaction.report.comparison import accuracy, energies, finished, measured
-from minaction.report.estimates import absent, mean, spread
+from minaction.report.estimates import absent, proportion, spread
 from minaction.report.frame import (
     GROUP,
     grouping,
@@ -43,9 +43,10 @@ def lambda_tables(
 
     Means and intervals are over runs that are `ok`; every row counts the others. Comparisons with
     lambda = 0 are paired by seed: accuracy as the mean difference in percentage points, raw and
-    gauge-fixed energy as geometric mean ratios. All intervals are 95 % t intervals, that of
-    `rescaling_percent` a Fieller interval. Budget runs have a row of their own, with the median
-    and the range of the multipliers they found; no rule chooses it.
+    gauge-fixed energy as geometric mean ratios. All intervals are 95 % t intervals, those of means
+    of fractions on the logit scale, that of `rescaling_percent` a Fieller interval. Budget runs
+    have a row of their own, with the median and the range of the multipliers they found; no rule
+    chooses it.
 
     Args:
         frame: From `run_frame`.
@@ -108,8 +109,8 @@ def lambda_row(
     return row | {
         **energies(lam, done, reference, trained),
         **accuracy(lam, done, reference),
-        "zero_fraction": mean(measured(done, "zero_fraction")),
-        "silent_fraction": mean(measured(done, "silent_fraction")),
+        "zero_fraction": proportion(measured(done, "zero_fraction")),
+        "silent_fraction": proportion(measured(done, "silent_fraction")),
     }
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from minaction.report import formatting as write
 from minaction.report.comparison import energies, finished, measured
-from minaction.report.estimates import mean
+from minaction.report.estimates import mean, proportion
 from minaction.report.frame import lambda_levels
 
 
@@ -50,6 +50,6 @@ def layer_row(
         "layer": name,
         "units": mean(measured(layer, "units")),
         **energies(lam, layer, reference, trained),
-        "zero_fraction": mean(measured(layer, "zero_fraction")),
-        "silent_fraction": mean(measured(layer, "silent_fraction")),
+        "zero_fraction": proportion(measured(layer, "zero_fraction")),
+        "silent_fraction": proportion(measured(layer, "silent_fraction")),
     }

@@ -27,7 +27,7 @@ from minaction.study.study_file import Study
 Findings = dict[str, Any]
 """Strings, numbers, null, lists and dicts only; the keys are those `compute_findings` names."""
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the findings, and so of what a stored page is compared with."""
 
 

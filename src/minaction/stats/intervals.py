@@ -1,4 +1,4 @@
-"""Estimates with t intervals: a mean, a paired difference, a paired ratio, a ratio of means.
+"""Estimates with t intervals: means, a paired difference, a paired ratio, a ratio of means.
 
 The seed is a block: two cells of a study share their seeds (the same initial draw, the same order
 of the data), so a cell is compared with another one seed by seed, never as two independent samples.
@@ -61,6 +61,36 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
         return Interval(n=1, estimate=estimate, low=np.nan, high=np.nan)
     half = float(special.stdtrit(n - 1, 0.5 + confidence / 2) * standard_error(sample))
     return Interval(n=n, estimate=estimate, low=estimate - half, high=estimate + half)
+
+
+def proportion_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:
+    """Return the arithmetic mean of proportions with its t interval on the logit scale.
+
+    expit(logit(m) ± h / (m (1 - m))), m the mean and h the half width of `mean_interval`: the delta
+    method on log odds. The interval stays within 0 and 1 and holds the mean; for a half width that
+    is small against m and 1 - m it is m ± h.
+
+    Args:
+        values: Shape [n], proportions from 0 to 1, such as the accuracies of n seeds.
+        confidence: Coverage, between 0 and 1.
+
+    Raises:
+        InputError: A value is not between 0 and 1, or the confidence is not.
+
+    Reference: Korn and Graubard (1999), Analysis of Health Surveys, chapter 2 (logit intervals of
+        proportions with t quantiles).
+    """
+    plain = mean_interval(values, confidence)
+    sample = np.asarray(values, dtype=np.float64)
+    if not ((sample >= 0) & (sample <= 1)).all():
+        raise InputError("values: expected proportions between 0 and 1")
+    mean = plain.estimate
+    if plain.n < 2 or not 0 < mean < 1:
+        return plain
+    half = (plain.high - mean) / (mean * (1 - mean))
+    low, high = special.expit(special.logit(mean) + half * np.array([-1.0, 1.0])).tolist()
+    # rounding must not part the mean from an end that coincides with it
+    return Interval(n=plain.n, estimate=mean, low=min(low, mean), high=max(high, mean))
 
 
 def paired_difference(

@@ -87,9 +87,9 @@ def choose(group: pd.DataFrame, margin: float, alpha: float) -> list[dict[str, o
 def no_choice(cells: dict[float, pd.DataFrame]) -> str:
     """Return why no lambda of a group can be chosen, or an empty string."""
     if 0.0 not in cells:
-        return "the design has no lambda = 0 to compare with"
+        return "the design has no \u03bb = 0 to compare with"
     if defect := cell_defect(cells[0.0]):
-        return f"lambda = 0: {defect}"
+        return f"\u03bb = 0: {defect}"
     if len(cells[0.0]) < 2:
         return "1 seed: no test is possible"
     return ""
@@ -99,7 +99,9 @@ def cell_defect(cell: pd.DataFrame) -> str:
     """Return what keeps a cell from being compared, or an empty string."""
     others = cell.loc[cell["status"] != "ok", "status"].value_counts().sort_index()
     if len(others):
-        return ", ".join(f"{count} {status}" for status, count in others.items())
+        return ", ".join(
+            f"{count} run{'s' * (count > 1)} {status}" for status, count in others.items()
+        )
     if missing := int((~np.isfinite(cell["val_accuracy"].astype(float))).sum()):
         return f"{missing} without a validation accuracy"
     return ""
@@ -123,7 +125,7 @@ def compare(
     if defect := cell_defect(cell):
         return row | {"eligible": False, "reason": defect}
     if n < 2:
-        return row | {"eligible": False, "reason": "fewer than 2 seeds shared with lambda = 0"}
+        return row | {"eligible": False, "reason": "fewer than 2 seeds shared with \u03bb = 0"}
     eligible = row["lower"] > -margin
     return row | {"eligible": eligible, "reason": "" if eligible else "not shown non-inferior"}
 
