@@ -259,7 +259,7 @@ def cell_rows(cell: dict[str, Any]) -> str:
     return rows + row(
         f"{label(cell)}, budget of {write.margin(cell['margin'])}",
         budget,
-        f"{write.number(found['estimate'])} found ({write.bounds(found, write.number)})"
+        f"{write.lam_found(found['estimate'])} found ({write.bounds(found, write.lam_found)})"
         if found["n"]
         else found["reason"],
     )

@@ -32,7 +32,7 @@ def test_numbers_are_those_of_the_report(make):
     zero, other = (line.split() for line in lines[4:6])
     assert zero[0] == "0"
     assert zero[2] == "—"
-    assert other[0] == "0.001"
+    assert other[0] == "1e-3"
     row = table["rows"][1]
     energy, share = (float(cell.replace(",", "")) for cell in (zero[1], other[2]))
     assert energy == pytest.approx(table["rows"][0]["energy"]["estimate"], rel=1e-3)
@@ -97,4 +97,4 @@ def test_a_budget_is_summed_up_with_the_lambda_it_found(make):
     line = lambda_summary(make.write(study, records))[-1]
     found = compute_findings(study, records)["lambda_tables"][0]["rows"][2]["multiplier"]
     assert line.split()[0] == "budget"
-    assert line.endswith(f"<- lambda {write.number(found['estimate'])} found")
+    assert line.endswith(f"<- lambda {write.lam_found(found['estimate'])} found")

@@ -15,6 +15,8 @@ from minaction.report.traces import (
     Spec,
     Table,
     Value,
+    extent,
+    labelled,
     lambda_axis,
     lambda_places,
     lambda_traces,
@@ -53,6 +55,9 @@ OVER_SEEDS = (
     "Points are means over the seeds whose run is ok; error bars are 95 % t intervals of the mean "
     "over seeds. A single seed has no error bar."
 )
+ON_LOGITS = (
+    "Intervals of accuracies are taken on the logit scale, so that they stay within 0 and 100 %."
+)
 AXIS_NOTE = (
     "The \u03bb axis is logarithmic; \u03bb = 0 has no place on it and stands at the left, before "
     "the dotted line."
@@ -85,7 +90,7 @@ def accuracy_figure(tables: Sequence[Table]) -> Figure:
     return Figure(
         id="accuracy",
         title="Test accuracy against \u03bb",
-        caption=f"Test accuracy against \u03bb. {OVER_SEEDS} {axis_note(tables)}",
+        caption=f"Test accuracy against \u03bb. {OVER_SEEDS} {ON_LOGITS} {axis_note(tables)}",
         panels=tuple(lambda_panels("accuracy", tables, accuracy, ACCURACY_AXIS)),
     )
 
@@ -181,24 +186,28 @@ def trade_off_figure(tables: Sequence[Table]) -> Figure:
         id="trade-off",
         title="Accuracy against energy",
         caption=(
-            "Each point is one \u03bb, labelled; up and to the left is better. The larger, open "
-            f"symbol is the \u03bb chosen on the validation split.{budget} {OVER_SEEDS}"
-            f"{gauge_note(tables)}"
+            "Each point is one \u03bb, labelled where there is room and joined in the order of "
+            "\u03bb; up and to the left is better. The larger, open symbol is the \u03bb chosen on "
+            f"the validation split.{budget} {OVER_SEEDS} {ON_LOGITS}{gauge_note(tables)}"
         ),
-        panels=tuple(panel for panel in made if panel.spec["data"]),
+        panels=tuple(panel for panel in made if panel),
     )
 
 
 def trade_off_panel(
     name: str, title: str, tables: Sequence[Table], energy: str, kind: str
-) -> Panel:
-    """Return one panel of accuracy against one kind of energy."""
+) -> Panel | None:
+    """Return one panel of accuracy against one kind of energy, None where there is no point."""
     traces = [
         trace
         for index, table in enumerate(tables)
         for trace in trade_off_traces(table, lambda row: positive(row[energy]), style(index))
     ]
-    spec = specification(traces, log_axis(f"{kind} (log)"), ACCURACY_AXIS)
+    if not traces:
+        return None
+    x, y = extent(traces, "x"), extent(traces, "y")
+    axes = {**log_axis(f"{kind} (log)"), "range": x}, {**ACCURACY_AXIS, "range": y}
+    spec = specification(labelled(traces, x, y), *axes)
     return Panel(id=name, title=f"{title} \u00b7 {kind}", spec=spec)
 
 

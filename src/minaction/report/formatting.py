@@ -67,13 +67,18 @@ def p_value(value: float) -> str:
 
 
 def lam(value: float | str) -> str:
-    """Write a lambda as short as it is exact: 0 · 0.01 · 1e-4 · 2.5e-5 · budget."""
+    """Write a lambda as short as it is exact, in one style at any size: 0 · 1e-2 · 2.5e-5."""
     if isinstance(value, str):
         return value
-    if value == 0 or 1e-3 <= value < 1e4:
-        return f"{value:g}"
+    if value == 0:
+        return "0"
     mantissa, exponent = f"{value:e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def lam_found(value: float) -> str:
+    """Write a lambda that a budget found with three digits, in the style of `lam`: 3.16e-3."""
+    return "0" if value == 0 else scientific(value, 2)
 
 
 def count(value: float) -> str:

@@ -91,10 +91,10 @@ def budget_outcome(table: dict[str, Any], row: dict[str, Any]) -> str:
     if found["estimate"] is None:
         return f"{table['label']}: the budget has found no \u03bb ({found['reason']})."
     seeds = "1 seed" if found["n"] == 1 else f"median of {found['n']} seeds"
-    extent = "" if found["n"] == 1 else f", {write.bounds(found, write.number)}"
+    extent = "" if found["n"] == 1 else f", {write.bounds(found, write.lam_found)}"
     return (
         f"{table['label']}: a budget of {write.margin(table['budget']['margin'])} finds "
-        f"\u03bb = {write.number(found['estimate'])} ({seeds}{extent}); on the test split "
+        f"\u03bb = {write.lam_found(found['estimate'])} ({seeds}{extent}); on the test split "
         f"{energy_change(row)}, and accuracy changes by {change(row['accuracy_change_pp'])}."
     )
 

@@ -43,9 +43,10 @@ def cell(path: str, text: str, note: str = "", *, kind: str = "number") -> str:
     return f'<td class="{kind}" data-path="{escape(path)}">{escape(text)}{small}</td>'
 
 
-def row_heading(path: str, text: str) -> str:
-    """Return the cell that names a row."""
-    return f'<th scope="row" data-path="{escape(path)}">{escape(text)}</th>'
+def row_heading(path: str, text: str, kind: str = "") -> str:
+    """Return the cell that names a row; one of kind `number` is never broken, not at a hyphen."""
+    named = f' class="{kind}"' if kind else ""
+    return f'<th scope="row"{named} data-path="{escape(path)}">{escape(text)}</th>'
 
 
 def table(

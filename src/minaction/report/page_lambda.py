@@ -12,7 +12,10 @@ from minaction.report.markup import cell, details, element, row_heading, table
 from minaction.report.tables import Findings
 from minaction.study.study_file import BUDGET
 
-INTERVALS = "Second lines are 95 % t intervals over seeds"
+INTERVALS = (
+    "Second lines are 95 % t intervals over seeds, those of accuracies taken on the logit scale, "
+    "so that they stay within 0 and 100 %"
+)
 GAUGE_NOTE = (
     "Energy is part of the loss, and rescaling weights alone can lower it without changing the "
     "function. The gauge-fixed energy is the activation energy of the same function after every "
@@ -73,7 +76,7 @@ HEADINGS = {
 """Headings of the columns that show estimates, in their order."""
 
 WRITERS: dict[str, write.Formatter] = {
-    "multiplier": write.number,
+    "multiplier": write.lam_found,
     "units": write.count,
     "energy": write.number,
     "activation_energy": write.number,
@@ -177,7 +180,7 @@ def lambda_table(index: int, one: dict[str, Any]) -> str:
     for number, row in enumerate(one["rows"]):
         at = f"lambda_tables.{index}.rows.{number}"
         done = row["statuses"]["ok"]
-        cells = [row_heading(f"{at}.lam", write.lam(row["lam"])), status_cell(at, row)]
+        cells = [row_heading(f"{at}.lam", write.lam(row["lam"]), "number"), status_cell(at, row)]
         cells += [
             interval_cell(f"{at}.{name}", row[name], name, expected=done)
             if name in row
@@ -199,7 +202,7 @@ def layer_details(index: int, one: dict[str, Any]) -> str:
     rows = []
     for number, layer in enumerate(layers):
         at = f"lambda_tables.{index}.layers.{number}"
-        cells = [row_heading(f"{at}.lam", write.lam(layer["lam"]))]
+        cells = [row_heading(f"{at}.lam", write.lam(layer["lam"]), "number")]
         cells.append(cell(f"{at}.layer", layer["layer"], kind="text"))
         cells += [interval_cell(f"{at}.{name}", layer[name], name) for name in columns]
         rows.append(cells)
@@ -219,7 +222,9 @@ def validation_details(index: int, one: dict[str, Any]) -> str:
         verdict = "eligible" if test["eligible"] else f"not eligible: {test['reason']}"
         rows.append(
             [
-                row_heading(f"lambda_tables.{index}.rows.{number}.lam", write.lam(row["lam"])),
+                row_heading(
+                    f"lambda_tables.{index}.rows.{number}.lam", write.lam(row["lam"]), "number"
+                ),
                 cell(f"{at}.n", write.count(test["n"])),
                 cell(f"{at}.difference_pp", write.optional(test["difference_pp"], write.points)),
                 cell(f"{at}.lower_pp", write.optional(test["lower_pp"], write.points)),
@@ -263,5 +268,5 @@ def interval_cell(
 def status_cell(at: str, row: dict[str, Any]) -> str:
     """Return the cell that counts a row's runs: `10 ok`, and every other status there is."""
     counts = row["statuses"]
-    others = ", ".join(f"{counts[s]:,} {s}" for s in STATUSES if counts[s] and s != "ok")
+    others = ", ".join(f"{counts[s]:,}\u00a0{s}" for s in STATUSES if counts[s] and s != "ok")
     return cell(f"{at}.statuses", f"{counts['ok']:,} ok", others, kind="status")

@@ -38,7 +38,7 @@ RUN_NUMBERS: dict[str, tuple[str, write.Formatter]] = {
     "val_accuracy": ("validation accuracy", write.accuracy),
     "energy_value": ("raw energy", write.number),
     "energy_gauge_fixed": ("gauge-fixed energy", write.number),
-    "shadow_price": ("multiplier found", write.number),
+    "shadow_price": ("multiplier found", write.lam_found),
     "zero_fraction": ("zero activations", write.fraction),
     "silent_fraction": ("silent units", write.fraction),
 }

@@ -63,7 +63,7 @@ def remark(row: dict[str, Any]) -> str:
     if row["validation"]["selected"]:
         return CHOSEN
     found = row["multiplier"]["estimate"] if row["lam"] == BUDGET else None
-    return "" if found is None else f"<- lambda {write.number(found)} found"
+    return "" if found is None else f"<- lambda {write.lam_found(found)} found"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minaction.report.formatting import lam as lam_text
-from minaction.report.formatting import number
+from minaction.report.formatting import lam_found
+from minaction.report.labels import FONT, PLACES, place_labels
 from minaction.report.markup import clean
 from minaction.study.study_file import BUDGET
 
@@ -30,12 +31,13 @@ Value = Callable[[Row], dict[str, Any] | None]
 
 
 def log_axis(title: str) -> Spec:
-    """Return a logarithmic axis with a tick a decade."""
+    """Return a logarithmic axis with a tick a decade; plotly writes powers 1.25 times as large."""
     return {
         "type": "log",
         "title": {"text": title},
         "exponentformat": "power",
         "dtick": 1,
+        "tickfont": {"size": 10},
         "minor": {"showgrid": False},
     }
 
@@ -131,7 +133,7 @@ def trade_off_traces(table: Table, energy: Value, look: Spec) -> list[Spec]:
                 "error_y": error_bars([a for _, _, a in drawn]),
                 "text": [lam_text(row["lam"]) for row, _, _ in drawn],
                 "customdata": [point_text(row) for row, _, _ in drawn],
-                "textposition": "bottom right" if budget else "top right",
+                "textfont": {"size": FONT},
                 "cliponaxis": False,
                 "hovertemplate": (
                     "%{customdata}<br>energy %{x:.4~g}<br>accuracy %{y:.2f} %"
@@ -142,12 +144,53 @@ def trade_off_traces(table: Table, energy: Value, look: Spec) -> list[Spec]:
     return traces
 
 
+def labelled(traces: Sequence[Spec], x: Sequence[float], y: Sequence[float]) -> list[Spec]:
+    """Return traces with their labels where there is room for them, and without the others.
+
+    Args:
+        traces: From `trade_off_traces`, all of one panel.
+        x: Ends of the axis of energy, log10.
+        y: Ends of the axis of accuracy.
+    """
+    placed = place_labels(traces, x, y)
+    return [
+        {
+            **trace,
+            "text": [text if place else "" for text, place in zip(trace["text"], at, strict=True)],
+            "textposition": [place or PLACES[0] for place in at],
+        }
+        for trace, at in zip(traces, placed, strict=True)
+    ]
+
+
+def extent(traces: Sequence[Spec], axis: str) -> list[float]:
+    """Return the ends of an axis that holds all points and error bars with room around them.
+
+    The axis `x` is logarithmic and its ends are log10; bars that reach 0 or below are left out.
+    """
+    values = [
+        end
+        for trace in traces
+        for index, value in enumerate(trace[axis])
+        for end in (
+            value,
+            value + (trace[f"error_{axis}"]["array"][index] or 0),
+            value - (trace[f"error_{axis}"]["arrayminus"][index] or 0),
+        )
+    ]
+    if axis == "x":
+        values = [math.log10(value) for value in values if value > 0]
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low) or 0.5
+    return [low - room, high + room]
+
+
 def point_text(row: Row) -> str:
     """Return what a pointer on a point reads: its lambda, or the one its budget found."""
     if row["lam"] != BUDGET:
         return f"\u03bb = {lam_text(row['lam'])}"
     found = row["multiplier"]["estimate"]
-    return BUDGET if found is None else f"{BUDGET}, \u03bb = {number(found)} found"
+    return BUDGET if found is None else f"{BUDGET}, \u03bb = {lam_found(found)} found"
 
 
 def style(index: int) -> Spec:
@@ -182,6 +225,7 @@ def ringed(look: Spec, rows: Sequence[Row]) -> Spec:
         **look["marker"],
         "symbol": [f"{symbol}-open" if ring else symbol for ring in chosen],
         "size": [14 if ring else 8 for ring in chosen],
+        "opacity": 1,  # else plotly takes markers of several sizes for bubbles to look through
         "line": {"width": [2 if ring else 0 for ring in chosen]},
     }
     return {**look, "marker": marker}
