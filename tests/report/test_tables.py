@@ -190,7 +190,7 @@ def test_collapsed_runs_are_counted_and_neither_averaged_nor_chosen(make):
     row = rows_of(findings)[1e-3]
     assert row["statuses"] == {"ok": 3, "diverged": 0, "collapsed": 1, "failed": 0, "missing": 0}
     assert row["energy"]["n"] == row["fold_reduction"]["n"] == 3
-    assert row["validation"]["reason"] == "1 collapsed"
+    assert row["validation"]["reason"] == "1 run collapsed"
     assert findings["lambda_tables"][0]["choice"]["lam"] == 0.0
     assert "1 collapsed of 4 runs" in findings["warnings"][0]
 
