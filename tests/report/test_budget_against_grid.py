@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from minaction.report import formatting as write
+
 SCRIPT = Path(__file__).parents[2] / "results" / "budget_against_grid.py"
 
 GRID = """
@@ -163,7 +165,7 @@ def test_the_page_says_what_was_found(make, script):
     found = json.loads((studies.budget / "comparison.json").read_text("utf-8"))
     assert found == script.compare(studies.budget, studies.grid)
     cell = found["cells"][0]
-    assert f"{cell['grid']['lam']:g}" in text or "1e-4" in text
+    assert f"| {write.lam(cell['grid']['lam'])} selected |" in text
     assert "| mnist, mlp, activation, budget of 0.5 pp | 6 |" in text
     assert f"{cell['budget']['energy_percent']['estimate']:.3g} [" in text
     assert "| 6 against 15 |" in text
