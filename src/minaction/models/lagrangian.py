@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from minaction.data.dataset import DataSpec
 from minaction.models.leapfrog import EnergyBound, Path, Potential, leapfrog
+from minaction.models.power import unit_power
 from minaction.models.ratio import narrowed
 from minaction.models.sizing import Builder, fit_two, fit_width
 from minaction.models.stem import has_positions, initialise, stem
@@ -22,7 +23,8 @@ class Lagrangian(nn.Module):
     """The forward pass as a discretised trajectory with momentum, potential and constraint.
 
     With `f` what the senses make of a sample (strided convolutions with ReLU where it has
-    positions):
+    positions; elsewhere the sample scaled to a mean square of 1, so that C has something to bound
+    however small embeddings start):
 
         (q_0, p_0) = C(A f + a)                       the sample sets the start
         q' = q_k + h/2 p_k                            T = ||p||^2 / 2: momentum carries q
@@ -60,6 +62,7 @@ class Lagrangian(nn.Module):
         self.reader = reader
         layers = [layer for convolution in convolutions for layer in (convolution, nn.ReLU())]
         self.senses = nn.Sequential(*layers, nn.Flatten())
+        self.convolved = len(convolutions) > 0
         self.start = nn.Linear(features, 2 * width)
         self.potential = Potential(width, hidden)
         self.bound = EnergyBound(width) if constrained else None
@@ -92,7 +95,8 @@ class Lagrangian(nn.Module):
         )
 
     def _started(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        q, p = self.start(self.senses(self.reader(x))).chunk(2, 1)
+        f = self.senses(self.reader(x))
+        q, p = self.start(f if self.convolved else unit_power(f)).chunk(2, 1)
         return (q, p) if self.bound is None else self.bound(q, p)
 
     def _moved(self, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
