@@ -100,6 +100,7 @@ class Steps(nn.Module):
     Args:
         spec: The data set.
         parameters: Budget of the model, which decides how much frames are pooled.
+        deviation: Of initial embeddings, where a step is a token.
 
     Attributes:
         steps: Number of steps, at most `MAX_STEPS`.
@@ -108,13 +109,15 @@ class Steps(nn.Module):
     Shapes: `[batch, *shape]` -> `[batch, steps, features]`.
     """
 
-    def __init__(self, spec: DataSpec, parameters: int) -> None:
+    def __init__(
+        self, spec: DataSpec, parameters: int, *, deviation: float = EMBEDDING_STD
+    ) -> None:
         super().__init__()
         self.layout = layout_of(spec)
         shape, self.values = spec.shape, nn.Identity()
         steps, features = shape[0], math.prod(shape[1:])
         if self.layout == "tokens":
-            self.values = token_embedding(spec, parameters)
+            self.values = token_embedding(spec, parameters, deviation=deviation)
             features = self.values.embedding_dim
         elif self.layout == "vector":
             steps, features = STILL_STEPS, shape[0]

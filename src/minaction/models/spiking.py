@@ -23,6 +23,7 @@ from minaction.models.sizing import Builder, fit_two, fit_width
 from minaction.models.stem import initialise
 
 DECAY = 0.9  # of the membrane potential per step, at first; it is learned
+DRIVING = 1.0  # deviation of initial embeddings: smaller ones drive no neuron to its threshold
 PRESENTATIONS = 4
 """Steps for which a sample without time is shown, its values as currents."""
 
@@ -86,7 +87,7 @@ class SpikingMLP(nn.Module):
     def __init__(self, spec: DataSpec, parameters: int, hidden: tuple[int, int]) -> None:
         super().__init__()
         still = layout_of(spec) in ("vector", "image")
-        self.steps = None if still else Steps(spec, parameters)
+        self.steps = None if still else Steps(spec, parameters, deviation=DRIVING)
         self.flatten = nn.Flatten()
         inputs = math.prod(spec.shape) if self.steps is None else self.steps.features
         self.inward = nn.Linear(inputs, hidden[0])
@@ -132,8 +133,7 @@ class SpikingCNN(nn.Module):
         self.values = nn.Identity()
         inputs, positions = _window(spec, self.layout)
         if self.layout == "tokens":
-            # smaller ones would drive no neuron to its threshold
-            self.values = token_embedding(spec, parameters, deviation=1.0)
+            self.values = token_embedding(spec, parameters, deviation=DRIVING)
             inputs = self.values.embedding_dim
         plane = len(positions) == 2
         wide = plane or positions[0] >= 5
