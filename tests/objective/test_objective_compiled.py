@@ -134,7 +134,6 @@ def test_a_schedule_drives_one_graph_through_a_tensor():
     assert counter.frame_count == 1
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # the compiler's own look
 @pytest.mark.parametrize("kind", [nn.Hardsigmoid, nn.Hardswish])
 def test_modules_the_compiler_hides_are_refused(kind):
     model = nn.Sequential(nn.Linear(6, 5), kind(), nn.Linear(5, 3))

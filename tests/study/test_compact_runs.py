@@ -204,5 +204,5 @@ def test_an_out_folder_that_is_a_file(minaction, directory, tmp_path):
         "compact", directory, "--run", first_run(), "--out", blocked, "--no-latency"
     )
     assert code == 2
-    assert f"{blocked}: cannot be written" in err
+    assert f"{blocked}: is a file; give a folder" in err
     assert blocked.read_text() == "mine"

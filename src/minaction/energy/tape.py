@@ -286,10 +286,17 @@ def refuse_in_compiled(model: nn.Module, layers: Layers | None) -> None:
                 "observe outside the compiled function"
             )
         if isinstance(module, _HIDDEN_BY_COMPILER):
-            raise TapeError(
-                f"torch.compile hides module {path!r} ({type(module).__name__}); observe outside "
-                "the compiled function"
-            )
+            _refuse_hidden(path, type(module).__name__)
+
+
+def _refuse_hidden(path: str, kind: str) -> None:
+    raise TapeError(
+        f"torch.compile hides module {path!r} ({kind}); observe outside the compiled function"
+    )
+
+
+# run as it is: the compiler swallows this error, and the energy would come out as 0
+_refuse_hidden._torchdynamo_disable = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _is_own_pointwise(module: nn.Module) -> bool:
