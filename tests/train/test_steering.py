@@ -110,6 +110,14 @@ def steered(accuracies, *, aim=0.5, baseline=0.9):
     return found, steering
 
 
+def test_a_training_too_seldom_validated_cannot_be_steered():
+    target = AccuracyTarget(steps=[1], accuracies=[0.9], margin=0.02)
+    AccuracySteering(target, steps=100, every=99)  # one look before the end is enough
+    for every in (100, 200):
+        with pytest.raises(InputError, match="train longer or lower validate_every"):
+            AccuracySteering(target, steps=100, every=every)
+
+
 def test_in_the_warm_up_the_energy_term_is_held():
     found, steering = steered([0.1, 0.1])
     assert found == pytest.approx([0.06 / 60.0] * 2)

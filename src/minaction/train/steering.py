@@ -92,6 +92,9 @@ class AccuracySteering:
 
     Attributes:
         budget: The lambda rule it steers, for the objective.
+
+    Raises:
+        InputError: No validation falls between the warm-up and the end, so nothing can be steered.
     """
 
     def __init__(
@@ -99,6 +102,11 @@ class AccuracySteering:
     ) -> None:
         self._target, self._steps = target, steps
         warmup = round(WARM_UP * steps)
+        if (steps - 1) // every <= warmup // every:
+            raise InputError(
+                f"a budget is steered by validations, and of {steps} steps none is validated "
+                "between the warm-up and the end; train longer or lower validate_every"
+            )
         looks = max(1, (steps - warmup) // every)
         if proximal:
             way = math.log(PROXIMAL_CEILING / PROXIMAL_INITIAL)
