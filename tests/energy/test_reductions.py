@@ -16,6 +16,7 @@ from minaction.energy.functionals import (
     UnitEnergy,
 )
 from minaction.energy.reductions import (
+    MANY,
     saturated_count,
     sum_of_sizes,
     sum_of_squares,
@@ -86,6 +87,17 @@ def test_sums_of_millions_stay_accurate_in_float32():
     value = torch.rand(128, 16, 28, 28, generator=torch.Generator().manual_seed(0))
     exact = value.double().square().sum()
     assert abs(sum_of_squares(value).double() / exact - 1) < 1e-6
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("height", [28, 27])  # in rows of 256 elements, and not
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])
+def test_rounding_cancels_out_over_many_bfloat16_elements(layout, height, size):
+    value = torch.rand(64, 16, height, 28, generator=torch.Generator().manual_seed(0))
+    value = (size * value).bfloat16().contiguous(memory_format=layout)
+    exact = value.double().square().sum()
+    assert value.numel() >= MANY
+    assert abs(sum_of_squares(value).double() / exact - 1) < 2e-4
 
 
 # ---- memory: what is kept for the backward pass

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn import functional as F
 
@@ -45,6 +45,30 @@ def test_channels_last_changes_the_layout_and_nothing_else(digits, name):
     for weight in model.parameters():
         if weight.ndim == 4:
             assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_pooling_gets_gradients_in_the_layout_chosen(digits, channels_last):
+    """Read off where they enter max pooling: in another order it would copy all it works on."""
+    execution = Execution(channels_last=channels_last)
+    model = execution.prepare(build_model("cnn", digits.spec, parameters=5_000, seed=0))
+    x, y = digits.train.x[:32], digits.train.y[:32]
+    pools = [module for module in model.modules() if isinstance(module, nn.MaxPool2d)]
+    layouts = []
+
+    def note(_module, _inputs, output):
+        node = output.grad_fn
+        node.register_prehook(
+            lambda grads: layouts.append(grads[0].is_contiguous(memory_format=torch.channels_last))
+        )
+
+    hooks = [pool.register_forward_hook(note) for pool in pools]
+    with execution.training(model):
+        F.cross_entropy(model(x), y).backward()
+    assert layouts == [channels_last] * len(pools)
+    for hook in hooks:
+        hook.remove()
+    assert not any(pool._forward_hooks for pool in pools)
 
 
 def test_bfloat16_keeps_weights_and_loss_in_float32(digits):

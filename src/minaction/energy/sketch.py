@@ -31,12 +31,12 @@ def sketch(value: Tensor, size: int, seed: int) -> Tensor:
     order, weights, width = _deal(value.shape[1], size, seed)
     padding = torch.zeros_like(value[:, :1])
     padded = torch.cat([value, padding], dim=1).index_select(1, order.to(value.device))
-    return (padded * weights.to(value)).unflatten(1, (size, width)).sum(2)
+    return (padded * weights.to(value)).unflatten(1, (width, size)).sum(1)
 
 
 @constant_when_compiled
 def _deal(n: int, size: int, seed: int) -> tuple[Tensor, Tensor, int]:
-    """Units in bucket order (index n is padding), their weights, and the bucket width."""
+    """First unit of every bucket, second, ... (index n is padding); weights; bucket width."""
     order, weights, width = _drawn_deal(n, size, seed)
     return torch.from_numpy(order), torch.from_numpy(weights), width
 
@@ -46,10 +46,9 @@ def _drawn_deal(n: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray, i
     # drawn with NumPy: torch refuses or wraps random tensors inside its transforms
     generator = np.random.default_rng(seed)
     width = -(-n // size)
-    order = np.full((size, width), n)
     # the first buckets are full, the rest one short, so that no bucket is empty
-    column, row = np.divmod(np.arange(n), size)
-    order[row, column] = generator.permutation(n)
-    filled = (order < n).sum(1, keepdims=True)
-    signs = generator.choice([-1.0, 1.0], size=(size, width))
+    order = np.full((width, size), n)
+    order.flat[:n] = generator.permutation(n)
+    filled = (order < n).sum(0)
+    signs = generator.choice([-1.0, 1.0], size=(size, width)).T
     return order.ravel(), (signs / np.sqrt(filled)).ravel(), width

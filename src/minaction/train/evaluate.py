@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +13,7 @@ from minaction.data.dataset import Split
 from minaction.energy.functionals import ActivationEnergy, Energy, per_layer_of_each
 from minaction.energy.gauge import gauge_fix
 from minaction.energy.tape import Tape
-from minaction.energy.trajectory import Activation
+from minaction.energy.trajectory import Activation, Trajectory
 from minaction.errors import GaugeError
 from minaction.objective.objective import TaskLoss
 
@@ -106,22 +107,19 @@ def measure_energies(
     mean over samples, is therefore the mean of its value on such batches. Leaves the model in
     evaluation mode.
     """
-    model.eval()
     totals = dict.fromkeys(energies, 0.0)
     shares: dict[str, dict[str, float]] = {}
     layers: dict[str, _Silence] = {}
     outputs: list[Tensor] = []
-    for x, _ in _batches(split):
-        weight = len(x) / len(split)
-        with Tape(model) as tape:
-            outputs.append(model(x))
-        for name, of_energy in per_layer_of_each(energies, tape.trajectory).items():
+    for weight, output, trajectory in _observed(model, split):
+        outputs.append(output)
+        for name, of_energy in per_layer_of_each(energies, trajectory).items():
             for layer, share in of_energy.items():
                 value = weight * float(share)
                 totals[name] += value
                 row = shares.setdefault(layer, {})
                 row[name] = row.get(name, 0.0) + value
-        for activation in tape.trajectory.layers:
+        for activation in trajectory.layers:
             layers.setdefault(activation.name, _Silence()).add(activation)
     return EnergyMeasurement(
         energies=totals,
@@ -151,16 +149,19 @@ def measure_gauge_fixed(model: nn.Module, split: Split) -> GaugeFixedMeasurement
     except GaugeError as error:
         reason = str(error)
         return GaugeFixedMeasurement(energy=None, reason=reason, layers={}, output_difference=None)
-    measured = measure_energies(report.model, split, {"gauge_fixed": ActivationEnergy()})
+    shares: dict[str, float] = {}
+    for weight, _, trajectory in _observed(report.model, split):
+        for layer, share in ActivationEnergy().per_layer(trajectory).items():
+            shares[layer] = shares.get(layer, 0.0) + weight * float(share)
     layers: dict[str, dict[str, float | str | None]] = {
-        name: {"energy_gauge_fixed": None, "gauge_reason": report.not_covered[name]}
-        if name in report.not_covered
-        else {"energy_gauge_fixed": layer["energy_gauge_fixed"]}
-        for name, layer in measured.layers.items()
+        layer: {"energy_gauge_fixed": None, "gauge_reason": report.not_covered[layer]}
+        if layer in report.not_covered
+        else {"energy_gauge_fixed": share}
+        for layer, share in shares.items()
     }
     left_out = [f"{name}: {reason}" for name, reason in report.not_covered.items()]
     return GaugeFixedMeasurement(
-        energy=None if left_out else measured.energies["gauge_fixed"],
+        energy=None if left_out else math.fsum(shares.values()),
         reason="; ".join(left_out) or None,
         layers=layers,
         output_difference=report.max_output_difference,
@@ -203,6 +204,15 @@ class _Silence:
 
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
+
+
+def _observed(model: nn.Module, split: Split) -> Iterator[tuple[float, Tensor, Trajectory]]:
+    """Yield, batch by batch, its share of the split, what the model computed, and on what way."""
+    model.eval()
+    for x, _ in _batches(split):
+        with torch.no_grad(), Tape(model) as tape:
+            output = model(x)
+        yield len(x) / len(split), output, tape.trajectory
 
 
 def _batches(split: Split) -> list[tuple[Tensor, Tensor]]:

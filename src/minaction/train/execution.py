@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -42,6 +43,22 @@ class Execution:
             model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         return model
 
+    @contextlib.contextmanager
+    def training(self, model: nn.Module) -> Iterator[None]:
+        """Keep what `model` passes back through max pooling in the layout chosen.
+
+        A layer that flattens maps passes gradients back in contiguous order, for which pooling in
+        channels-last order copies all it works on, back and forth.
+        """
+        reorders = self.channels_last and not self.compile
+        pools = [m for m in model.modules() if isinstance(m, nn.MaxPool2d)] if reorders else []
+        hooks = [pool.register_forward_hook(_pass_back_channels_last) for pool in pools]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
     def autocast(self) -> torch.autocast:
         """Return the context in which a model runs with the precision chosen."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
@@ -52,6 +69,11 @@ class Execution:
         """Return the function that computes a batch's losses the chosen way."""
         function = _bfloat16_losses if self.precision == "bfloat16" else _losses
         return _compiled(function) if self.compile else function
+
+
+def _pass_back_channels_last(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+    if output.requires_grad and output.is_contiguous(memory_format=torch.channels_last):
+        output.register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
 
 
 def _losses(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -46,10 +47,11 @@ def fine_tune(
     optimizer = build_optimizer(execution.prepare(model), config)
     generator = torch.Generator().manual_seed(config.seed)
     steps = max(1, round(epochs * (len(split) // config.batch_size)))
-    done = 0
+    passes = (batches(split, config.batch_size, generator) for _ in itertools.repeat(None))
+    stream = itertools.islice(itertools.chain.from_iterable(passes), steps)
     model.train()
-    while done < steps:
-        for x, y in batches(split, config.batch_size, generator):
+    with execution.training(model):
+        for done, (x, y) in enumerate(stream):
             for group in optimizer.param_groups:
                 group["lr"] = config.lr * (1 - done / steps)
             optimizer.zero_grad(set_to_none=True)
@@ -57,8 +59,5 @@ def fine_tune(
                 loss = task_loss(model(x), y)
             loss.backward()
             optimizer.step()
-            done += 1
-            if done == steps:
-                break
     model.eval().to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
-    return done
+    return steps

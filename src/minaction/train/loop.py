@@ -194,20 +194,21 @@ def training_steps(
     """
     model.train()
     losses = execution.losses()
-    for x, y in batches(split, batch_size, generator):
-        lam = objective.lam.value
-        in_loss = 0.0 if proximal else lam
-        optimizer.zero_grad(set_to_none=True)
-        # a tensor, so that one compiled graph serves every lambda; plain 0 drops the energy term
-        if in_loss and not isinstance(in_loss, Tensor):
-            in_loss = torch.tensor(in_loss)
-        task, energy, total = losses(objective, model, x, y, in_loss)
-        total.backward()
-        optimizer.step()
-        if proximal:
-            proximal.step(optimizer.param_groups[0]["lr"] * float(lam))
-        objective.lam.advance(task.detach(), energy.detach())
-        yield task.detach(), energy.detach()
+    with execution.training(model):
+        for x, y in batches(split, batch_size, generator):
+            lam = objective.lam.value
+            in_loss = 0.0 if proximal else lam
+            optimizer.zero_grad(set_to_none=True)
+            # a tensor, so that one compiled graph serves every lambda; 0 drops the energy term
+            if in_loss and not isinstance(in_loss, Tensor):
+                in_loss = torch.tensor(in_loss)
+            task, energy, total = losses(objective, model, x, y, in_loss)
+            total.backward()
+            optimizer.step()
+            if proximal:
+                proximal.step(optimizer.param_groups[0]["lr"] * float(lam))
+            objective.lam.advance(task.detach(), energy.detach())
+            yield task.detach(), energy.detach()
 
 
 def _means(steps: Iterable[tuple[Tensor, Tensor]]) -> tuple[dict[str, float], int, bool]:
