@@ -28,7 +28,7 @@ class Contestant:
         started = time.perf_counter()
         if self.process is None:
             self.process = subprocess.Popen(
-                self.command, start_new_session=True, stdout=subprocess.DEVNULL
+                self.command, start_new_session=True, stdout=subprocess.DEVNULL, env=own_threads()
             )
         else:
             os.killpg(self.process.pid, signal.SIGCONT)
@@ -37,6 +37,12 @@ class Contestant:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGSTOP)
         self.seconds += time.perf_counter() - started
+
+
+def own_threads():
+    """The environment, less what a shell may say of threads: each program uses its defaults."""
+    settings = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return {key: value for key, value in os.environ.items() if key not in settings}
 
 
 def race(contestants, slice_seconds):

@@ -279,7 +279,7 @@ A_COUNT = "expected a whole number from 1 to 1,000,000"
         (
             "[0, 1e-5, 1e-4, 1e-3, 1e-2]\n",
             '"budget"\n[budget]\naim = -0.1\n',
-            "[budget] aim: is -0.1; expected a number from 0 to 1, such as 0.5",
+            "[budget] aim: is -0.1; expected a number from 0 to 10, such as 0.5",
         ),
         ("[0, ", "[0, 0.0, ", "[factors] lam: level 0.0 is there twice; give each level once"),
         (

@@ -27,28 +27,36 @@ def making(layer):
     return torch.cat([layer.weight.flatten(1), layer.bias[:, None]], 1).detach()
 
 
+def rms(groups):
+    """Root mean square norm of groups, one per row."""
+    return groups.norm(dim=1).square().mean().sqrt()
+
+
 def test_one_step_is_the_group_soft_threshold():
     model = mlp()
     first, second, last = (model.net[i] for i in (1, 3, 5))
-    before = [making(first), first.weight.clone(), second.weight.clone(), last.weight.clone()]
-    proximal = ProximalUnits(model, torch.rand(2, 4))
-    proximal.step(0.1)
-    # MACs of a unit: to compute it and to read it; the first layer's cost most
-    price = {1: 4 + 5, 3: 6 + 3}
-    assert price[1] == max(price.values())
+    # MACs of a unit: to compute it and to read it
+    prices = [4 + 5, 6 + 3]
+    groups = [
+        (making(first), second.weight.detach().T.clone()),
+        (making(second), last.weight.detach().T.clone()),
+    ]
+    pressures = [
+        price * max(math.sqrt(group.shape[1]) / rms(group) for group in pair)
+        for price, pair in zip(prices, groups, strict=True)
+    ]
+    ProximalUnits(model, torch.rand(2, 4)).step(0.1)
 
-    def shrunk(groups, c):
-        norms = groups.norm(dim=1)
-        return (1 - 0.1 * c * norms.square().mean().sqrt() / norms).clamp_min(0)
+    def factors(layer, side):
+        group = groups[layer][side]
+        pressure = pressures[layer] / max(pressures)
+        return (1 - 0.1 * pressure * rms(group) / group.norm(dim=1)).clamp_min(0)
 
-    into = shrunk(before[0], 1)
-    torch.testing.assert_close(making(first), before[0] * into[:, None])
-    out_of_second = shrunk(before[3].detach().T, price[3] / price[1])
-    torch.testing.assert_close(last.weight.detach(), before[3].detach() * out_of_second)
+    torch.testing.assert_close(making(first), groups[0][0] * factors(0, 0)[:, None])
+    torch.testing.assert_close(last.weight.detach().T, groups[1][1] * factors(1, 1)[:, None])
     # the weights between two layers are shrunk as rows and as columns
-    columns = shrunk(before[2].detach().T, 1)
-    rows = second.weight.detach() / before[2].detach() / columns
-    torch.testing.assert_close(rows, rows[:, :1].expand_as(rows))
+    both = factors(0, 1)[:, None] * factors(1, 0)
+    torch.testing.assert_close(second.weight.detach().T, groups[0][1] * both)
 
 
 def test_it_minimises_what_it_is_the_proximal_step_of():
@@ -88,6 +96,18 @@ def test_a_unit_that_nothing_needs_is_gone_after_the_steps_said():
         steps += 1
     # a unit is dead as soon as one of its groups is 0
     assert steps == pytest.approx(100 * relative.amin(0).max().item(), abs=2)
+
+
+def test_weights_that_are_all_zero_do_not_set_the_pressure():
+    model = mlp()
+    with torch.no_grad():
+        model.net[3].weight.zero_()
+        model.net[3].bias.zero_()
+    proximal = ProximalUnits(model, torch.rand(2, 4))
+    proximal.step(0.0)
+    for parameter in model.parameters():
+        assert bool(parameter.isfinite().all())
+    assert making(model.net[1]).any()
 
 
 def test_the_output_layers_bias_and_units_are_left():

@@ -69,7 +69,7 @@ def test_the_gap_to_the_baseline_is_that_at_the_same_step():
         ({"steps": []}, "as many steps as accuracies"),
         ({"accuracies": [0.1]}, "as many steps as accuracies, one or more, got 2 and 1"),
         ({"margin": 0.0}, "margin must be in"),
-        ({"aim": 1.5}, "aim must be in"),
+        ({"aim": 10.5}, "aim must be in"),
     ],
 )
 def test_bad_targets(change, said):

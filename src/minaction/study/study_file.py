@@ -109,7 +109,7 @@ _EXPECTED = {
     "precision": '"auto", "float32" or "bfloat16"',
     "compile": _A_SWITCH,
     "channels_last": _A_SWITCH,
-    "aim": "a number from 0 to 1, such as 0.5",
+    "aim": "a number from 0 to 10, such as 0.5",
     "margin": "a number between 0 and 1, both excluded, such as 0.005",
     "rule": '"largest-non-inferior"',
     "alpha": "a number between 0 and 0.5, both excluded, such as 0.05",
@@ -181,11 +181,12 @@ class BudgetTerms(Table):
 
     Attributes:
         margin: Loss of accuracy, a fraction, that counts as none; default: that of `[analysis]`.
-        aim: Share of it that is used up; the rest is room for noise.
+        aim: Share of it that is used up; the rest is room for noise. Above 1 where a fine-tune
+            after the study will win back the rest.
     """
 
     margin: Margin | None = None
-    aim: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), _OneZero] = 0.5
+    aim: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), _OneZero] = 0.5
 
 
 class Analysis(Table):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,15 +29,20 @@ class ProximalUnits:
     are one group, the weights that read it another. A step of strength `s` is, for each group
     `w` of a unit `u`,
 
-        w <- w * max(0, 1 - s * c_u * r / ||w||_2),
+        w <- w * max(0, 1 - s * p_u * r / ||w||_2),
 
-    the proximal step of the penalty `c_u * r * ||w||_2`. `c_u` are the MACs the unit causes (to
-    compute it and to read it) relative to the priciest unit's; `r` is the root mean square norm of
-    the same groups of its layer when this object was made, so that one strength suits layers of
-    any width. A unit that nothing needs is gone after about `1 / (s * c_u)` steps. Both groups are
-    shrunk, because large weights that read a small activation would make up for it. What is dead
-    stays dead: an optimiser's momentum would bring it back, so every later step, also one of
-    strength 0, sets it to 0 again.
+    the proximal step of the penalty `p_u * r * ||w||_2`, with `r` the root mean square norm of the
+    same groups of its layer when this object was made. The pressure on a unit is, up to a factor,
+
+        p_u = c_u * max(sqrt(d) / r) over its two groups,
+
+    `c_u` the MACs it causes (to compute it and to read it), `d` the number of weights in a group:
+    an optimiser such as Adam moves every weight at one pace, so a group of four times as many
+    resists twice as hard. Both groups shrink at one pace, because the larger would make up for the
+    smaller. The factor makes the highest pressure 1: a unit that nothing needs is gone after about
+    `1 / (s * p_u)` steps, whatever the width of the network. What is dead stays dead: an
+    optimiser's momentum would bring it back, so every later step, also one of strength 0, sets it
+    to 0 again.
 
     Units that must go together (residual sums, concatenation) share their groups, as in
     `minaction.compact`; layers that compaction does not cover are left alone.
@@ -63,12 +68,14 @@ class ProximalUnits:
         couplings, _ = find_couplings(copied, x)
         macs = _macs_by_layer(copied, x)
         prices = [_prices(coupling, macs) for coupling in couplings]
-        highest = max((float(price.max()) for price in prices), default=1.0)
         modules = dict(model.named_modules())
         self._layers = [
-            _Layer.of(coupling, modules, price / highest)
+            _Layer.of(coupling, modules, price)
             for coupling, price in zip(couplings, prices, strict=True)
         ]
+        highest = max((float(layer.pressure.max()) for layer in self._layers), default=1.0)
+        for layer in self._layers:
+            layer.pressure.div_(highest or 1.0)
 
     @property
     def alive(self) -> int:
@@ -90,8 +97,8 @@ class ProximalUnits:
         # all from the same weights: most make one unit and read another
         factors = [layer.factors(strength) for layer in self._layers]
         for layer, (making, reading) in zip(self._layers, factors, strict=True):
-            layer.making.scale(making)
-            layer.reading.scale(reading)
+            layer.making.multiply(making)
+            layer.reading.multiply(reading)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +117,12 @@ class _Part:
         sums = torch.zeros(units, device=squares.device)
         return sums.index_add_(0, self.places.units, squares[self.places.channels])
 
-    def scale(self, factors: Tensor) -> None:
+    def sizes(self, units: int) -> Tensor:
+        """Return how many weights each unit has here, `[units]`."""
+        size = self.parameter.numel() / self.parameter.shape[self.axis]
+        return size * self.places.units.bincount(minlength=units)
+
+    def multiply(self, factors: Tensor) -> None:
         """Multiply each unit's weights by its factor."""
         every = torch.ones(self.parameter.shape[self.axis], device=factors.device)
         every[self.places.channels] = factors[self.places.units]
@@ -121,54 +133,66 @@ class _Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Group:
-    """The weights that make, or that read, the units of one coupling."""
+    """The weights that make, or that read, the units of one coupling.
+
+    `scale` is the root mean square norm they had at first.
+    """
 
     parts: list[_Part]
-    threshold: Tensor
+    units: int
+    scale: float
 
     @classmethod
-    def of(cls, parts: list[_Part], prices: Tensor) -> _Group:
-        """Set the threshold relative to the norms as they are now."""
-        group = cls(parts=parts, threshold=prices)
-        norm = float(group.norms().square().mean().sqrt())
-        return cls(parts=parts, threshold=norm * prices)
+    def of(cls, parts: list[_Part], units: int) -> _Group:
+        """Take the scale from the weights as they are now."""
+        group = cls(parts=parts, units=units, scale=1.0)
+        return replace(group, scale=float(group.norms().square().mean().sqrt()))
 
     def norms(self) -> Tensor:
         """Return the norm of each unit's weights, `[units]`."""
-        squares = [part.squares(len(self.threshold)) for part in self.parts]
-        return torch.stack(squares).sum(0).sqrt()
+        return torch.stack([part.squares(self.units) for part in self.parts]).sum(0).sqrt()
 
-    def factors(self, strength: float) -> Tensor:
+    def resistance(self) -> Tensor:
+        """Return `sqrt(d) / r`, `[units]`; 0 where there is nothing to shrink."""
+        sizes = torch.stack([part.sizes(self.units) for part in self.parts]).sum(0)
+        return sizes.sqrt() / (self.scale or math.inf)
+
+    def factors(self, strengths: Tensor) -> Tensor:
         """Return what the soft-threshold multiplies each unit's weights by, `[units]`."""
-        ratio = strength * self.threshold / self.norms().clamp_min(1e-12)
+        ratio = strengths * self.scale / self.norms().clamp_min(1e-12)
         return (1 - ratio).clamp_min(0)
 
-    def scale(self, factors: Tensor) -> None:
+    def multiply(self, factors: Tensor) -> None:
         """Multiply each unit's weights by its factor."""
         for part in self.parts:
-            part.scale(factors)
+            part.multiply(factors)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Layer:
-    """The groups of one coupling, and which of its units are not dead."""
+    """The groups of one coupling, the pressure on its units, and which of them are not dead."""
 
     making: _Group
     reading: _Group
+    pressure: Tensor
     alive: Tensor
 
     @classmethod
     def of(cls, coupling: Coupling, modules: Mapping[str, nn.Module], prices: Tensor) -> _Layer:
-        making = {**coupling.writers, **coupling.norms}
+        writers = {**coupling.writers, **coupling.norms}
+        making = _Group.of(list(_parts(writers, modules, ("weight", "bias"), 0)), coupling.units)
+        reading = _Group.of(list(_parts(coupling.readers, modules, ("weight",), 1)), coupling.units)
         return cls(
-            making=_Group.of(list(_parts(making, modules, ("weight", "bias"), 0)), prices),
-            reading=_Group.of(list(_parts(coupling.readers, modules, ("weight",), 1)), prices),
+            making=making,
+            reading=reading,
+            pressure=prices * torch.maximum(making.resistance(), reading.resistance()),
             alive=torch.ones(coupling.units, dtype=torch.bool),
         )
 
     def factors(self, strength: float) -> tuple[Tensor, Tensor]:
         """Return the factors of both groups, and note which units died."""
-        making, reading = self.making.factors(strength), self.reading.factors(strength)
+        strengths = strength * self.pressure
+        making, reading = self.making.factors(strengths), self.reading.factors(strengths)
         self.alive.logical_and_((making > 0) & (reading > 0))
         return making * self.alive, reading * self.alive
 

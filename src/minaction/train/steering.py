@@ -18,9 +18,9 @@ WARM_UP_TERM = 0.06
 """In units of the task loss, nats of cross-entropy."""
 RANGE = 9.6
 """How far log lambda can move from there, either way: four decades."""
-PROXIMAL_INITIAL = 0.25
+PROXIMAL_INITIAL = 0.5
 """Lambda after the warm-up where it is the strength of proximal steps: the priciest unit is gone
-after 4 / lr steps, if nothing needs it."""
+after 2 / lr steps, if nothing needs it."""
 PROXIMAL_CEILING = 4.0
 """Adam moves a weight by lr at most. A 3x3 filter of one input, the smallest group there is, drawn
 by torch's rule, cannot make up for more than about 5, however much it is needed."""
@@ -38,7 +38,9 @@ class AccuracyTarget:
         steps: Optimiser steps at which the baseline was validated, ascending.
         accuracies: Its validation accuracies there, fractions.
         margin: Loss of accuracy that counts as none, a fraction > 0.
-        aim: Share of the margin that is to be used up; the rest is room for noise, in [0, 1].
+        aim: Share of the margin that is to be used up, in [0, 10]; the rest is room for noise.
+            Above 1 where a fine-tune afterwards will win back the rest: proximal steps hold down
+            also the units they leave, and what accuracy that costs is not lost for good.
 
     Raises:
         InputError: An attribute is out of its range.
@@ -57,8 +59,8 @@ class AccuracyTarget:
             )
         if not 0 < self.margin < 1:
             raise InputError(f"AccuracyTarget: margin must be in (0, 1), got {self.margin}")
-        if not 0 <= self.aim <= 1:
-            raise InputError(f"AccuracyTarget: aim must be in [0, 1], got {self.aim}")
+        if not 0 <= self.aim <= 10:
+            raise InputError(f"AccuracyTarget: aim must be in [0, 10], got {self.aim}")
 
     def gap(self, step: int, accuracy: float) -> float:
         """Return the accuracy less the baseline's at the same step.
