@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from minaction.errors import InputError
+from minaction.stats.equivalence import noninferiority_test
 from minaction.stats.lambda_selection import COLUMNS, select_lambda
 
 # Student (1908), R's data set `sleep`: differences of the two drugs, ten patients.
@@ -118,6 +119,25 @@ def test_an_empty_table_gives_an_empty_table():
 def test_bad_arguments_are_named(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
         select_lambda(frame_of({0.0: [0.9]}), by=["dataset"], **({"margin": 0.005} | bad))
+
+
+@pytest.mark.parametrize("column", ["dataset", "lam", "seed", "status", "val_accuracy"])
+def test_a_missing_column_is_named(column):
+    with pytest.raises(InputError, match=f"frame: there is no column '{column}'"):
+        select_lambda(frame_of({0.0: [0.9]}).drop(columns=column), by=["dataset"], margin=0.005)
+
+
+def test_something_has_to_tell_the_groups_apart():
+    with pytest.raises(InputError, match="by: expected one or more columns"):
+        select_lambda(frame_of({0.0: [0.9]}), by=[], margin=0.005)
+
+
+def test_a_lambda_is_eligible_where_the_test_of_non_inferiority_says_so():
+    reference, treatment = np.array([0.9, 0.91, 0.92, 0.93]), np.array([0.9, 0.9, 0.92, 0.925])
+    row = select({0.0: reference, 1e-3: treatment}, margin=0.01).loc[1e-3]
+    found = noninferiority_test(treatment, reference, margin=0.01, paired=True)
+    assert (row["difference"], row["lower"], row["p"]) == (found.difference, found.lower, found.p)
+    assert row["eligible"] == found.non_inferior
 
 
 accuracy = st.floats(0.01, 1.0)

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import special  # scipy.stats takes most of a second to import
 
 from minaction.errors import InputError
+from minaction.stats.validation import check_confidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +49,7 @@ def mean_interval(values: Sequence[float] | np.ndarray, confidence: float = 0.95
 
     Reference: Student (1908), The probable error of a mean, Biometrika 6(1).
     """
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence: expected a number between 0 and 1, got {confidence}")
+    check_confidence(confidence)
     sample = np.asarray(values, dtype=np.float64)
     if not np.isfinite(sample).all():
         raise InputError("values: expected finite numbers; leave missing ones out and say so")

@@ -6,10 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import special  # scipy.stats takes most of a second to import
 
 from minaction.errors import InputError
-from minaction.stats.intervals import paired_values, standard_error
+from minaction.stats.intervals import paired_values
+from minaction.stats.mean_difference import MeanDifference
+from minaction.stats.validation import check_level
+
+NEEDED = ("lam", "seed", "status", "val_accuracy")
+"""Columns `select_lambda` reads beside the grouping columns."""
 
 COLUMNS = ("lam", "n", "difference", "lower", "p", "eligible", "selected", "reason")
 """Columns `select_lambda` adds behind the grouping columns, one row per lambda of a group."""
@@ -50,7 +54,7 @@ def select_lambda(
         lambda is eligible. Where a choice was impossible no row of the group is `selected`.
 
     Raises:
-        InputError: An unknown rule, or margin or alpha out of range.
+        InputError: An unknown rule, margin or alpha out of range, or a missing column.
 
     Reference: Blackwelder (1982), "Proving the null hypothesis" in clinical trials, Controlled
         Clinical Trials 3(4); Walker and Nowacki (2011), J Gen Intern Med 26(2).
@@ -59,8 +63,11 @@ def select_lambda(
         raise InputError(f"rule: expected 'largest-non-inferior', got {rule!r}")
     if not 0 < margin < 1:
         raise InputError(f"margin: expected a fraction between 0 and 1, got {margin}")
-    if not 0 < alpha < 0.5:
-        raise InputError(f"alpha: expected a level between 0 and 0.5, got {alpha}")
+    check_level(alpha)
+    if not by:
+        raise InputError("by: expected one or more columns that tell groups apart")
+    if missing := [name for name in (*by, *NEEDED) if name not in frame]:
+        raise InputError(f"frame: there is no column {', '.join(map(repr, missing))}")
     rows = [
         dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True)) | row
         for key, group in frame.groupby(list(by), sort=False, dropna=False)
@@ -121,7 +128,8 @@ def compare(
     if lam == 0:
         return row | {"eligible": True, "reason": ""}
     if n >= 2:
-        row["lower"], row["p"] = one_sided(differences, margin, alpha)
+        difference = MeanDifference.paired(differences)
+        row["lower"], row["p"] = difference.lower(alpha), difference.p_above(-margin)
     if defect := cell_defect(cell):
         return row | {"eligible": False, "reason": defect}
     if n < 2:
@@ -134,12 +142,3 @@ def finished(cell: pd.DataFrame) -> pd.Series:
     """Return the finite validation accuracies of a cell's `ok` runs, indexed by seed."""
     accuracy = cell.loc[cell["status"] == "ok"].set_index("seed")["val_accuracy"].astype(float)
     return accuracy[np.isfinite(accuracy)]
-
-
-def one_sided(differences: np.ndarray, margin: float, alpha: float) -> tuple[float, float]:
-    """Return the lower (1 - alpha) bound of the mean and p of H0: mean <= -margin, n >= 2."""
-    df, mean, error = differences.size - 1, differences.mean(), standard_error(differences)
-    if error == 0:
-        return float(mean), 0.0 if mean > -margin else 1.0
-    lower = mean - special.stdtrit(df, 1 - alpha) * error
-    return float(lower), float(special.stdtr(df, -(mean + margin) / error))
