@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minaction.errors import InputError
-from minaction.stats.cost_to_target import (
+from minaction.stats.costs import (
     Costs,
     Curve,
     common_horizon,

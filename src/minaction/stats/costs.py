@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from scipy import special
 
 from minaction.errors import InputError
+from minaction.stats.bootstrap import RESAMPLES, check_draws, percentiles
 from minaction.stats.intervals import Interval
-
-RESAMPLES = 10_000
+from minaction.stats.validation import check_confidence
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,17 +108,83 @@ def median_cost(costs: Costs) -> float:
     return float(fallen[0]) if fallen.size else math.nan
 
 
+def survival_band(costs: Costs, confidence: float = 0.95) -> pd.DataFrame:
+    """Return the Kaplan-Meier estimate with pointwise intervals: the curve of cost to target.
+
+    Greenwood's standard error S sqrt(sum of d_i / (r_i (r_i - d_i))), d_i and r_i as in `survival`;
+    intervals on the complementary log-log scale, which stay between 0 and 1.
+
+    Args:
+        costs: The runs of one arm.
+        confidence: Pointwise coverage, between 0 and 1.
+
+    Returns:
+        One row per cost at which runs reached the target, ascending: `cost`, `at_risk`, `share`
+        still below the target, `standard_error`, `low`, `high`. The last three are NaN where no run
+        is left, for the spread is then unknown.
+
+    Raises:
+        InputError: The confidence is not between 0 and 1.
+
+    Reference: Greenwood (1926); Kalbfleisch and Prentice (2002), The Statistical Analysis of
+        Failure Time Data, section 1.4; in R, survfit with conf.type = "log-log".
+    """
+    check_confidence(confidence)
+    points, share = survival(costs)
+    at_risk = (costs.cost[:, None] >= points).sum(0)
+    falls = (costs.cost[costs.reached][:, None] == points).sum(0)
+    left = np.where(at_risk > falls, at_risk - falls, np.nan)
+    spread = np.sqrt(np.cumsum(falls / (at_risk * left)))
+    inside = np.where(share > 0, share, np.nan)
+    reach = special.ndtri(0.5 + confidence / 2) * spread / np.log(inside)
+    return pd.DataFrame(
+        {
+            "cost": points,
+            "at_risk": at_risk,
+            "share": share,
+            "standard_error": inside * spread,
+            "low": inside ** np.exp(-reach),
+            "high": inside ** np.exp(reach),
+        }
+    )
+
+
+def median_interval(costs: Costs, confidence: float = 0.95) -> Interval:
+    """Return the median cost with its interval: where the band of the curve crosses one half.
+
+    Args:
+        costs: The runs of one arm.
+        confidence: Coverage, between 0 and 1.
+
+    Returns:
+        `median_cost` with the smallest costs at which the lower and the upper end of
+        `survival_band` are at most one half; NaN where an end never is, for then nothing bounds it.
+
+    Raises:
+        InputError: The confidence is not between 0 and 1.
+
+    Reference: Brookmeyer and Crowley (1982), A confidence interval for the median survival time,
+        Biometrics 38(1).
+    """
+    band = survival_band(costs, confidence)
+    low, high = (float(band.loc[band[end] <= 0.5, "cost"].min()) for end in ("low", "high"))
+    return Interval(n=costs.n, estimate=median_cost(costs), low=low, high=high)
+
+
 def restricted_mean(costs: Costs, horizon: float = math.inf) -> float:
     """Return the mean cost up to a horizon: the integral of the Kaplan-Meier estimate from 0 to it.
 
     Without censoring before the horizon this is the mean of min(cost, horizon).
 
     Raises:
-        InputError: The last run is censored before the horizon, so nothing is known up to it.
+        InputError: The last run is censored before the horizon, so nothing is known up to it, or
+            the horizon is not positive.
 
     Reference: Royston and Parmar (2013), Restricted mean survival time, BMC Medical Research
         Methodology 13.
     """
+    if not horizon > 0:
+        raise InputError(f"horizon: expected a positive number, got {horizon}")
     points, share = survival(costs)
     last = float(costs.cost.max())
     if horizon > last and (not share.size or share[-1] > 0):
@@ -160,15 +228,15 @@ def gain(
         number of the candidates' runs. The ends are NaN where an arm has a single run.
 
     Raises:
-        InputError: There is no pair, or the confidence is not between 0 and 1.
+        InputError: There is no pair or no resample, or the confidence is not between 0 and 1.
 
     Reference: Efron and Tibshirani (1993), An Introduction to the Bootstrap, sections 8 and 13;
         Agarwal et al. (2021), arXiv:2108.13264 (stratified, over runs).
     """
     if not pairs:
         raise InputError("pairs: expected at least one data set")
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence: expected a number between 0 and 1, got {confidence}")
+    check_confidence(confidence)
+    check_draws(generator, resamples)
     logs, drawn, smallest = 0.0, np.zeros(resamples), math.inf
     for candidate, reference in pairs:
         horizon = common_horizon(candidate, reference)
@@ -182,6 +250,5 @@ def gain(
     estimate = 1 - math.exp(logs / len(pairs))
     if smallest < 2:
         return Interval(n=n, estimate=estimate, low=math.nan, high=math.nan)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(1 - np.exp(drawn / len(pairs)), [tail, 1 - tail])
+    low, high = percentiles(1 - np.exp(drawn / len(pairs)), confidence)
     return Interval(n=n, estimate=estimate, low=float(low), high=float(high))

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statsmodels.duration.survfunc import SurvfuncRight
 
 from minaction.errors import InputError
-from minaction.stats.cost_to_target import (
+from minaction.stats.costs import (
     Costs,
     Curve,
     common_horizon,
     cost_to_target,
     gain,
     median_cost,
+    median_interval,
     restricted_mean,
     survival,
+    survival_band,
 )
 
 
@@ -89,6 +92,44 @@ def test_survival_of_the_textbook():
         [0.8571, 0.8067, 0.7529, 0.6902, 0.6275, 0.5378, 0.4482], abs=5e-5
     )
     assert median_cost(REMISSION) == 23
+
+
+def test_standard_errors_as_published():
+    # R's survfit for the 6-MP arm (drug6mp of KMsurv): n.risk and Greenwood's std.err
+    band = survival_band(REMISSION)
+    assert band["at_risk"].tolist() == [21, 17, 15, 12, 11, 7, 6]
+    assert band["standard_error"].tolist() == pytest.approx(
+        [0.0764, 0.0869, 0.0963, 0.1068, 0.1141, 0.1282, 0.1346], abs=5e-5
+    )
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+def test_bands_and_medians_agree_with_statsmodels(confidence):
+    model = SurvfuncRight(REMISSION.cost, REMISSION.reached)
+    band = survival_band(REMISSION, confidence)
+    assert band["standard_error"].to_numpy() == pytest.approx(model.surv_prob_se)
+    found = median_interval(REMISSION, confidence)
+    low, high = model.quantile_ci(0.5, alpha=1 - confidence, method="cloglog")
+    assert (found.n, found.estimate) == (21, 23)
+    assert found.low == low
+    assert found.high == high if np.isfinite(high) else math.isnan(found.high)
+
+
+@given(cost=st.lists(st.integers(1, 9), min_size=1, max_size=12), late=st.integers(1, 9))
+def test_a_band_lies_around_its_curve_and_ends_where_nothing_is_left(cost, late):
+    arm = Costs(cost=np.array(cost, np.float64), reached=np.array(cost) <= late)
+    band = survival_band(arm)
+    inside = band[band["share"] > 0]
+    assert ((inside["low"] >= 0) & (inside["low"] < inside["share"])).all()
+    assert ((inside["share"] < inside["high"]) & (inside["high"] <= 1)).all()
+    spent = band[band["share"] == 0]
+    assert np.isnan(spent[["standard_error", "low", "high"]].to_numpy()).all()
+
+
+def test_a_median_that_is_not_reached_has_no_upper_end():
+    found = median_interval(costs(1, "9+", "9+", "9+"))
+    assert math.isnan(found.estimate)
+    assert math.isnan(found.high)
 
 
 def test_medians():
@@ -192,3 +233,9 @@ def test_unusable_questions():
         gain([], generator=seeded())
     with pytest.raises(InputError, match="confidence"):
         gain([(costs(1), costs(2))], generator=seeded(), confidence=1)
+    with pytest.raises(InputError, match="resamples"):
+        gain([(costs(1), costs(2))], generator=seeded(), resamples=0)
+    with pytest.raises(InputError, match="confidence"):
+        survival_band(costs(1, 2), confidence=0)
+    with pytest.raises(InputError, match="horizon: expected a positive number"):
+        restricted_mean(costs(1, 2), 0)
