@@ -119,7 +119,8 @@ def test_the_network_is_reached_from_one_file_only(module):
 
 
 def test_packages_hold_only_a_docstring():
-    for path in ROOT.glob("*/**/__init__.py"):
+    public = ROOT / "stats" / "__init__.py"  # a front door of its own, `ma.stats`
+    for path in set(ROOT.glob("*/**/__init__.py")) - {public}:
         body = ast.parse(path.read_text(encoding="utf-8")).body
         assert len(body) == 1, path
         assert ast.get_docstring(ast.Module(body=body, type_ignores=[])), path

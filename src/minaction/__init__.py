@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minaction import stats
     from minaction.compaction.compact import Compaction, compact
     from minaction.data.dataset import Dataset, DataSpec, Split
     from minaction.data.load import load_dataset
@@ -63,6 +64,7 @@ _HOME = {
     "gauge_fix": "minaction.energy.gauge",
     "load_dataset": "minaction.data.load",
 }
+_ROOMS = ("stats",)
 
 __all__ = [
     "ActionEnergy",
@@ -93,11 +95,14 @@ __all__ = [
     "compact",
     "gauge_fix",
     "load_dataset",
+    "stats",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use: importing the command line must not import torch."""
+    if name in _ROOMS:
+        return importlib.import_module(f"minaction.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'minaction' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
