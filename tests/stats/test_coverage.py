@@ -40,9 +40,9 @@ def rejections(test: Callable[[np.random.Generator], bool]) -> float:
 @pytest.mark.parametrize("n", [3, 10])
 @pytest.mark.parametrize("truth", [0.0, 1.0, 2.0])
 def test_hedges_g_covers_the_true_difference(n, truth):
-    assert 0.935 < coverage(
+    assert 0.93 < coverage(
         truth, lambda rng: hedges_g(rng.normal(truth, 1, n), rng.normal(0, 1, n))
-    ) < 0.965  # fmt: skip
+    ) < 0.97  # fmt: skip
 
 
 @pytest.mark.parametrize("n", [4, 10])
@@ -50,7 +50,7 @@ def test_hedges_g_of_pairs_covers_the_true_difference(n):
     def interval(rng: np.random.Generator) -> Interval:
         return hedges_g(rng.normal(0.8, 1, n), np.zeros(n), paired=True)
 
-    assert 0.935 < coverage(0.8, interval) < 0.965
+    assert 0.93 < coverage(0.8, interval) < 0.97
 
 
 @pytest.mark.parametrize(("n", "m"), [(5, 5), (10, 10), (5, 20), (30, 30)])
@@ -70,11 +70,11 @@ def test_a_true_loss_of_the_margin_passes_as_often_as_the_level_allows(paired, d
     def reference(rng: np.random.Generator) -> np.ndarray:
         return rng.normal(0, 1, 10)
 
-    assert 0.035 < rejections(
+    assert 0.04 < rejections(
         lambda rng: noninferiority_test(
             treatment(rng), reference(rng), margin=0.5, paired=paired
         ).non_inferior
-    ) < 0.065  # fmt: skip
+    ) < 0.06  # fmt: skip
 
 
 def test_a_true_difference_of_the_margin_is_seldom_called_equivalent():
@@ -82,7 +82,7 @@ def test_a_true_difference_of_the_margin_is_seldom_called_equivalent():
         first, second = rng.normal(3, 1, 10), rng.normal(0, 1, 10)
         return equivalence_test(first, second, margin=3, paired=False).equivalent
 
-    assert 0.035 < rejections(equivalent) < 0.065
+    assert 0.04 < rejections(equivalent) < 0.06
 
 
 def test_the_interquartile_mean_covers_its_expectation():
@@ -91,7 +91,7 @@ def test_the_interquartile_mean_covers_its_expectation():
         scores = rng.normal(np.arange(6) / 6, 1, (10, 6))
         return interquartile_mean(scores, generator=rng, resamples=400)
 
-    assert 0.92 < coverage(2.5 / 6, interval) < 0.97
+    assert 0.93 < coverage(2.5 / 6, interval) < 0.97
 
 
 def test_the_probability_of_improvement_covers_its_expectation():
@@ -99,7 +99,7 @@ def test_the_probability_of_improvement_covers_its_expectation():
         first, second = rng.normal(0.5, 1, (10, 6)), rng.normal(0, 1, (10, 6))
         return probability_of_improvement(first, second, generator=rng, resamples=400)
 
-    assert 0.92 < coverage(float(special.ndtr(0.5 / math.sqrt(2))), interval) < 0.97
+    assert 0.93 < coverage(float(special.ndtr(0.5 / math.sqrt(2))), interval) < 0.97
 
 
 def test_the_median_cost_covers_its_expectation_with_a_third_censored():
@@ -113,7 +113,7 @@ def test_the_median_cost_covers_its_expectation_with_a_third_censored():
             n=30, estimate=found.estimate, low=found.low, high=np.nan_to_num(found.high, nan=9e9)
         )
 
-    assert 0.93 < coverage(math.log(2), interval) < 0.98
+    assert 0.93 < coverage(math.log(2), interval) < 0.97
 
 
 @pytest.mark.parametrize("configurations", [3, 20])
