@@ -228,7 +228,27 @@ def test_unusable_costs(cost, reached):
         Costs(cost=np.array(cost), reached=np.array(reached, np.bool_))
 
 
+def test_who_reached_it_is_told_by_truth_values():
+    with pytest.raises(InputError, match="for each whether it reached"):
+        Costs(cost=np.array([1.0, 2.0]), reached=np.array([1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("spent", "accuracy", "message"),
+    [
+        ([1.0, 2.0], [0.5], "an accuracy for each cost"),
+        ([2.0, 1.0], [0.5, 0.6], "ascending order"),
+        ([1.0, math.nan], [0.5, 0.6], "finite costs"),
+    ],
+)
+def test_unusable_curves(spent, accuracy, message):
+    with pytest.raises(InputError, match=message):
+        Curve(spent=np.array(spent), accuracy=np.array(accuracy))
+
+
 def test_unusable_questions():
+    with pytest.raises(InputError, match="target: expected an accuracy, got nan"):
+        cost_to_target([curve((10, 0.5))], math.nan)
     with pytest.raises(InputError, match="at least one data set"):
         gain([], generator=seeded())
     with pytest.raises(InputError, match="confidence"):

@@ -36,7 +36,8 @@ class Costs:
     reached: np.ndarray
 
     def __post_init__(self) -> None:
-        if not self.cost.size or self.cost.shape != self.reached.shape:
+        same = self.cost.shape == self.reached.shape and self.cost.ndim == 1
+        if not (self.cost.size and same and self.reached.dtype == np.bool_):
             raise InputError("costs: expected one or more runs, and for each whether it reached")
         if not (np.isfinite(self.cost).all() and (self.cost > 0).all()):
             raise InputError("costs: expected positive, finite numbers; censor runs, drop none")
@@ -58,11 +59,24 @@ class Curve:
 
     Attributes:
         spent: What it had spent by each, float64 `[validations]`, ascending.
-        accuracy: Validation accuracies, fractions, float64 `[validations]`.
+        accuracy: Validation accuracies, fractions, float64 `[validations]`; one that is NaN reaches
+            no target.
+
+    Raises:
+        InputError: The lengths differ, or what was spent is not finite and ascending.
     """
 
     spent: np.ndarray
     accuracy: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.spent.ndim != 1 or self.spent.shape != self.accuracy.shape:
+            raise InputError(
+                "curve: expected an accuracy for each cost, got shapes "
+                f"{self.accuracy.shape} and {self.spent.shape}"
+            )
+        if not (np.isfinite(self.spent).all() and (np.diff(self.spent) >= 0).all()):
+            raise InputError("curve: expected finite costs in ascending order")
 
 
 def cost_to_target(curves: Sequence[Curve], target: float) -> Costs:
@@ -76,8 +90,10 @@ def cost_to_target(curves: Sequence[Curve], target: float) -> Costs:
         target: Accuracy to reach, a fraction.
 
     Raises:
-        InputError: There is no run, or none has a validation.
+        InputError: There is no run, none has a validation, or the target is not finite.
     """
+    if not math.isfinite(target):
+        raise InputError(f"target: expected an accuracy, got {target}")
     ends = [float(curve.spent.max(initial=0)) for curve in curves] or [0.0]
     hits = [curve.spent[curve.accuracy >= target] for curve in curves]
     cost = [float(hit[0]) if hit.size else max(ends) for hit in hits]
