@@ -1,6 +1,6 @@
 """Compaction after proximal training against torch-pruning's own pruners, at equal accuracy.
 
-Three ways to a smaller CNN (the study's, 100,000 parameters), each with the same number of
+Three ways to a smaller CNN (that of the study `compact`), each with the same number of
 training steps: half of the epochs before the removal, half after it as a fine-tune whose learning
 rate falls to 0, the same for all.
 
@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import copy
+import itertools
 import json
 import math
 import multiprocessing
@@ -59,7 +60,7 @@ BATCH, LR, FINE_TUNE_LR = 128, 2e-3, 4e-3
 WARM_UP = 0.25  # epochs before proximal steps set in
 RATIOS = (0.5, 0.65, 0.8)
 REGULARISERS = (1e-3, 1e-2)
-LAMBDAS = (1.0, 2.0, 4.0)
+LAMBDAS = (2.0, 4.0, 8.0)
 TOLERANCES = (0.0, 0.1)
 METHODS = ("magnitude", "group-lasso", "minaction")
 
@@ -72,23 +73,21 @@ def train(model, data, epochs, seed, *, after_backward=None, after_step=None):
     """Plain training with a constant learning rate, with room for what a method does in a step."""
     optimizer = build_optimizer(model, TrainConfig(lr=LR))
     generator = torch.Generator().manual_seed((1 << 32) + seed)
-    execution = Execution(precision="bfloat16", compile=True, channels_last=True)
+    execution = Execution(precision="bfloat16", channels_last=True)
     losses = execution.losses()
     objective = EnergyObjective(F.cross_entropy, UnitEnergy())
     execution.prepare(model).train()
-    step, steps = 0, steps_of(epochs, data)
-    while step < steps:
-        for x, y in batches(data.train, BATCH, generator):
+    passes = (batches(data.train, BATCH, generator) for _ in itertools.repeat(None))
+    stream = itertools.islice(itertools.chain.from_iterable(passes), steps_of(epochs, data))
+    with execution.training(model):
+        for step, (x, y) in enumerate(stream):
             optimizer.zero_grad(set_to_none=True)
             losses(objective, model, x, y, 0.0)[2].backward()
             if after_backward:
                 after_backward(step)
             optimizer.step()
-            step += 1
             if after_step:
-                after_step(step)
-            if step == steps:
-                break
+                after_step(step + 1)
     return model.to(memory_format=torch.contiguous_format).eval()
 
 
@@ -176,14 +175,14 @@ def ours(build, data, epochs, seed):
 
 def run(task):
     """All settings of all methods for one data set and seed: (method, setting) -> result."""
-    name, seed, epochs = task
+    name, seed, epochs, parameters = task
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     data = load_dataset(name)
 
     def build():
-        return build_model("cnn", data.spec, seed=seed)
+        return build_model("cnn", data.spec, parameters=parameters, seed=seed)
 
     dense = train(build(), data, epochs / 2, seed)
     rows = [{"method": "dense", "setting": "", **finished(dense, data, epochs / 2, seed)}]
@@ -316,13 +315,23 @@ def show(dataset, rows, latency, results):
 
 def main():
     arguments = parse_arguments()
-    tasks = [(d, s, arguments.epochs) for s in range(arguments.seeds) for d in arguments.datasets]
+    tasks = [
+        (dataset, seed, arguments.epochs, arguments.parameters)
+        for seed in range(arguments.seeds)
+        for dataset in arguments.datasets
+    ]
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
         rows = [row for found in pool.map(run, tasks) for row in found]
     torch.set_num_threads(1)
     latency = measure(rows, arguments.pairs)
-    content = {"cpu": cpu_name(), "versions": versions(), "epochs": arguments.epochs, "results": {}}
+    content = {
+        "cpu": cpu_name(),
+        "versions": versions(),
+        "epochs": arguments.epochs,
+        "parameters": arguments.parameters,
+        "results": {},
+    }
     for dataset in arguments.datasets:
         own = [row for row in rows if row["dataset"] == dataset]
         results = {
@@ -343,8 +352,9 @@ def parse_arguments():
     parser.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float, default=4, help="half before, half after removal")
+    parser.add_argument("--parameters", type=int, default=960_000, help="of the dense network")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
-    parser.add_argument("--pairs", type=int, default=31, help="pairs of latency measurements")
+    parser.add_argument("--pairs", type=int, default=31, help="pairs of measurements per shape")
     parser.add_argument("--draws", type=int, default=2000, help="bootstrap samples over seeds")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     return parser.parse_args()
