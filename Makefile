@@ -33,6 +33,7 @@ bench: setup
 	$(BIN)/python benchmarks/start_up.py --out results/benchmarks/start_up.json
 	$(BIN)/python benchmarks/study_memory.py --out results/benchmarks/study_memory.json
 	$(BIN)/python benchmarks/energy_overhead.py --out results/benchmarks/energy_overhead.json
+	$(BIN)/python benchmarks/anova_speed.py --out results/benchmarks/anova_speed.json
 	$(BIN)/python benchmarks/against_lightning.py --out results/benchmarks/against_lightning.json
 
 clean:

@@ -25,6 +25,16 @@ def test_names_are_sorted_unique_and_all_have_a_home():
     assert {*ma._HOME, *ma._ROOMS} == set(ma.__all__)
 
 
+def test_the_statistics_are_at_hand_without_an_import():
+    code = (
+        "import sys, minaction as ma\n"
+        "assert ma.stats.factorial_anova.__doc__\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_star_import_brings_them_all():
     names = {}
     exec("from minaction import *", names)

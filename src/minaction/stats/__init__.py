@@ -5,6 +5,8 @@ from minaction.stats.aggregates import (
     performance_profile,
     probability_of_improvement,
 )
+from minaction.stats.anova import factorial_anova
+from minaction.stats.assumptions import check_assumptions
 from minaction.stats.costs import (
     Costs,
     Curve,
@@ -31,9 +33,12 @@ from minaction.stats.intervals import (
     ratio_of_means,
 )
 from minaction.stats.lambda_selection import select_lambda
+from minaction.stats.letters import compact_letters
 from minaction.stats.pareto import hypervolume, pareto_front
 from minaction.stats.pareto_membership import ParetoBootstrap, pareto_bootstrap
+from minaction.stats.posthoc import games_howell, holm
 from minaction.stats.standardized_difference import hedges_g
+from minaction.stats.transforms import logit_error
 
 __all__ = [
     "Costs",
@@ -42,13 +47,19 @@ __all__ = [
     "Interval",
     "NonInferiority",
     "ParetoBootstrap",
+    "check_assumptions",
     "cliffs_delta",
+    "compact_letters",
     "cost_to_target",
     "equivalence_test",
+    "factorial_anova",
     "gain",
+    "games_howell",
     "hedges_g",
+    "holm",
     "hypervolume",
     "interquartile_mean",
+    "logit_error",
     "mean_interval",
     "median_cost",
     "median_interval",
