@@ -184,6 +184,17 @@ BAD = {
     "no factors": (FRAME, {"factors": []}, "factors: expected one or more"),
     "factor twice": (FRAME, {"factors": ["a", "a"]}, "'a': expected each column in one role"),
     "response as factor": (FRAME, {"factors": ["a", "y"]}, "'y': expected each column in one"),
+    "names that are no text": (
+        FRAME.rename(columns={"a": 0}),
+        {"factors": [0, "b"]},
+        "0: expected column names that are text",
+    ),
+    "levels that are lists": (
+        FRAME.assign(b=[[1], [2], [3]] * 6),
+        {},
+        "b: expected levels such as words or numbers",
+    ),
+    "fraction of an order": (FRAME, {"max_order": 1.5}, "max_order: expected a number from 1 to 2"),
     "no rows": (FRAME.iloc[:0], {}, "frame: has no rows"),
     "two columns of a name": (
         pd.concat([FRAME, FRAME[["y"]]], axis=1),
@@ -223,7 +234,11 @@ BAD = {
         {"permutations": 9, "generator": np.random.RandomState(0)},
         "generator: expected a numpy Generator",
     ),
-    "permutations": (FRAME, {"permutations": -1}, "permutations: expected 1 or more, got -1"),
+    "permutations": (
+        FRAME,
+        {"permutations": -1},
+        "permutations: expected a whole number, 1 or more, got -1",
+    ),
     "empty cells": (
         without_cells(),
         {"factors": ["model", "lam"]},

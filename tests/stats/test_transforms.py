@@ -34,6 +34,11 @@ def test_what_is_no_fraction_is_refused(accuracy):
         logit_error([0.5, accuracy], 100)
 
 
+def test_words_are_refused():
+    with pytest.raises(InputError, match="accuracy, n: expected numbers"):
+        logit_error(["high"], 100)
+
+
 @pytest.mark.parametrize("n", [0, -1, math.nan, math.inf])
 def test_no_samples_are_refused(n):
     with pytest.raises(InputError, match="n: expected the number of test samples"):

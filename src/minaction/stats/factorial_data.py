@@ -82,7 +82,7 @@ def read_factorial(
             number or all are equal; a factor has a missing value or a single level; a cell of the
             crossing has no row.
     """
-    factors = (factors,) if isinstance(factors, str) else tuple(factors)
+    factors = listed(factors)
     check_names(frame, response, factors, blocks)
     y = read_response(column(frame, response), response)
     coded = [read_levels(column(frame, name), name, "factors") for name in factors]
@@ -102,6 +102,11 @@ def read_factorial(
     )
 
 
+def listed(factors: Sequence[str]) -> tuple[str, ...]:
+    """Return names of factors as a tuple; a single name is one factor."""
+    return (factors,) if isinstance(factors, str) else tuple(factors or ())
+
+
 def check_names(
     frame: pd.DataFrame, response: str, factors: tuple[str, ...], blocks: str | None
 ) -> None:
@@ -112,6 +117,8 @@ def check_names(
         raise InputError("factors: expected one or more column names")
     used = [response, *factors, *([] if blocks is None else [blocks])]
     for name in used:
+        if not isinstance(name, str):
+            raise InputError(f"{name!r}: expected column names that are text; rename the column")
         if name not in frame.columns:
             raise UnknownNameError("column", name, map(str, frame.columns))
         if used.count(name) > 1:
@@ -152,7 +159,10 @@ def read_response(values: pd.Series, name: str) -> np.ndarray:
 
 def read_levels(values: pd.Series, name: str, role: str) -> tuple[np.ndarray, tuple]:
     """Return the level index of each row and the levels in order of first appearance."""
-    codes, levels = pd.factorize(values)
+    try:
+        codes, levels = pd.factorize(values)
+    except TypeError:
+        raise InputError(f"{name}: expected levels such as words or numbers") from None
     if missing := int((codes < 0).sum()):
         raise InputError(f"{name}: {missing} of {codes.size} rows have no value")
     if len(levels) < 2:

@@ -112,7 +112,7 @@ def fit_factorial(data: FactorialData, max_order: int | None = None) -> Factoria
             with the factors, no degrees of freedom or no variation is left for the error.
     """
     order = len(data.factors) if max_order is None else max_order
-    if not 1 <= order <= len(data.factors):
+    if not isinstance(order, int | np.integer) or not 1 <= order <= len(data.factors):
         raise InputError(
             f"max_order: expected a number from 1 to {len(data.factors)}, got {max_order}"
         )

@@ -45,8 +45,8 @@ def permutation_p(
         Permutation p-values should never be zero, Statistical Applications in Genetics and
         Molecular Biology 9(1).
     """
-    if permutations < 1:
-        raise InputError(f"permutations: expected 1 or more, got {permutations}")
+    if not isinstance(permutations, int | np.integer) or permutations < 1:
+        raise InputError(f"permutations: expected a whole number, 1 or more, got {permutations}")
     if not isinstance(generator, np.random.Generator):
         raise InputError("generator: expected a numpy Generator, such as np.random.default_rng(0)")
     residuals = model.standardized(data.y) - model.fitted[model.pattern]

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import special  # scipy.stats takes most of a second to import
 
 from minaction.errors import InputError
-from minaction.stats.factorial_data import check_names, column, read_response
+from minaction.stats.factorial_data import check_names, column, listed, read_response
 from minaction.stats.studentized_range import StudentizedRange
 
 MAX_GROUPS = 300
@@ -78,7 +78,7 @@ def games_howell(
 
 def summarize(frame: pd.DataFrame, response: str, factors: Sequence[str]) -> pd.DataFrame:
     """Return count, mean and variance of each group, by descending mean; see `games_howell`."""
-    factors = (factors,) if isinstance(factors, str) else tuple(factors)
+    factors = listed(factors)
     check_names(frame, response, factors, None)
     y = pd.Series(read_response(column(frame, response), response))
     keys = [column(frame, name).reset_index(drop=True) for name in factors]

@@ -13,7 +13,7 @@ from scipy import special
 SPAN = 8.5
 """Normal deviates beyond it have probabilities below 1e-17."""
 KNOTS = 2049
-CELLS = 24
+CELLS = 12
 ORDER = 12
 """Inner rule: panels, and points of the Gauss-Legendre rule on each."""
 PANELS = 32

@@ -29,7 +29,10 @@ def logit_error(accuracy: npt.ArrayLike, n: npt.ArrayLike) -> np.ndarray:
     Reference: Anscombe (1956), On estimating binomial response relations, Biometrika 43; Gart and
         Zweifel (1967), On the bias of various estimators of the logit, Biometrika 54.
     """
-    share, samples = np.asarray(accuracy, np.float64), np.asarray(n, np.float64)
+    try:
+        share, samples = np.asarray(accuracy, np.float64), np.asarray(n, np.float64)
+    except (TypeError, ValueError):
+        raise InputError("accuracy, n: expected numbers") from None
     if not ((share >= 0) & (share <= 1)).all():
         raise InputError("accuracy: expected fractions from 0 to 1; leave missing ones out")
     if not ((samples >= 1) & np.isfinite(samples)).all():
