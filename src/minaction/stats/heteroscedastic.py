@@ -36,9 +36,10 @@ def hc3_statistic(model: FactorialModel, directions: np.ndarray, covariance: np.
     """Return the HC3 Wald statistic of a hypothesis divided by its degrees of freedom.
 
     v' V^-1 v / df, v the fitted response along the hypothesis and V its HC3 covariance; compared
-    with F(df, df_error). NaN where V is singular, as when levels show no variation at all. Simulated
-    at 5 % without effects, where the smallest cells vary most: 5.4 to 5.8 % with 12 to 40 rows a
-    cell (F: 7 to 25 %), but up to 9.6 % with 3 to 10 (F: 27 %).
+    with F(df, df_error). NaN where V is singular, as when levels show no variation at all.
+
+    Simulated at 5 % without effects, where the smallest cells vary most: 5.1 to 5.8 % with 12 to
+    40 rows a cell (the F test: 7 to 25 %), but up to 9.6 % with 3 to 10 (the F test: 27 %).
 
     Args:
         model: A fitted model.
