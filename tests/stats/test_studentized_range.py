@@ -29,3 +29,15 @@ def test_quantiles_are_exceeded_as_often_as_asked():
     for probability in (0.5, 0.05, 0.001):
         q = distribution.isf(probability, df)
         np.testing.assert_allclose(distribution.sf(q, df), probability, rtol=1e-8)
+
+
+def test_many_quantiles_are_interpolated_to_the_same():
+    df = np.geomspace(1, 500, 200)
+    distribution = StudentizedRange(6)
+    np.testing.assert_allclose(distribution.isf(0.05, df), distribution.solve(0.05, df), rtol=1e-7)
+
+
+def test_no_statistics_have_no_probabilities():
+    none = np.empty(0)
+    assert StudentizedRange(3).sf(none, none).size == 0
+    assert StudentizedRange(3).isf(0.05, none).size == 0

@@ -21,6 +21,9 @@ PANELS = 32
 TAIL = 1e-15
 ITERATIONS = 60
 CLOSE = 1e-10
+NODES = 32
+"""Quantiles that are computed; more are interpolated between as many."""
+BATCH = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,11 @@ class StudentizedRange:
     def sf(self, q: np.ndarray, df: np.ndarray) -> np.ndarray:
         """Return the probability of exceeding q, for df degrees of freedom, each `[m]`, df >= 1."""
         q, df = np.broadcast_arrays(np.asarray(q, np.float64), np.asarray(df, np.float64))
+        parts = range(0, max(q.size, 1), BATCH)
+        return np.concatenate([self.batch_sf(q[i : i + BATCH], df[i : i + BATCH]) for i in parts])
+
+    def batch_sf(self, q: np.ndarray, df: np.ndarray) -> np.ndarray:
+        """Return what `sf` does, with all points of integration in memory at a time."""
         low = np.log(2 * special.gammaincinv(df / 2, TAIL) / df) / 2
         high = np.log(2 * special.gammainccinv(df / 2, TAIL) / df) / 2
         u, weights = rule(low, high, PANELS)
@@ -85,13 +93,27 @@ class StudentizedRange:
         return np.clip(np.sum(weights * np.exp(log_density) * tail, axis=1), 0.0, 1.0)
 
     def isf(self, probability: float, df: np.ndarray) -> np.ndarray:
-        """Return the values exceeded with a probability between 0 and 1, for df `[m]`, df >= 1."""
+        """Return the values exceeded with a probability between 0 and 1, for df `[m]`, df >= 1.
+
+        Of many they are interpolated: log q is a smooth function of 1 / df.
+        """
         df = np.asarray(df, np.float64)
+        if df.size <= NODES or df.min() == df.max():
+            return self.solve(probability, df)
+        curve = np.polynomial.Chebyshev.interpolate(
+            lambda inverse: np.log(self.solve(probability, 1 / inverse)),
+            NODES - 1,
+            domain=[1 / df.max(), 1 / df.min()],
+        )
+        return np.exp(curve(1 / df))
+
+    def solve(self, probability: float, df: np.ndarray) -> np.ndarray:
+        """Return the values exceeded with a probability by regula falsi, Illinois variant."""
         low, high = np.zeros(df.shape), np.full(df.shape, 2.0)
         while (short := self.sf(high, df) > probability).any():
             low, high = np.where(short, high, low), np.where(short, 2 * high, high)
         at_low, at_high = (self.sf(end, df) - probability for end in (low, high))
-        for _ in range(ITERATIONS):  # regula falsi, Illinois variant
+        for _ in range(ITERATIONS):
             middle = low + (high - low) * at_low / (at_low - at_high)
             at_middle = self.sf(middle, df) - probability
             crossed = at_middle * at_high < 0
