@@ -6,8 +6,9 @@ from typing import Literal
 
 from scipy import special  # scipy.stats takes most of a second to import
 
-from minaction.errors import InputError, UnknownNameError
+from minaction.errors import UnknownNameError
 from minaction.stats.intervals import Interval
+from minaction.stats.validation import check_confidence
 
 Convention = Literal["effectsize", "smithson", "steiger"]
 CONVENTIONS = {
@@ -97,8 +98,7 @@ def share_limits(
     """Return the limits of the share of variance; see `partial_eta_squared`."""
     if convention not in CONVENTIONS:
         raise UnknownNameError("convention", convention, CONVENTIONS)
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence: expected a number between 0 and 1, got {confidence}")
+    check_confidence(confidence)
     extra = {"effectsize": df_error, "smithson": df + df_error + 1, "steiger": n}[convention]
     tail = (1 - confidence) / 2
     low, high = (noncentrality(f, df, df_error, p) for p in (1 - tail, tail))

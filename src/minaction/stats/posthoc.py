@@ -11,6 +11,7 @@ from scipy import special  # scipy.stats takes most of a second to import
 from minaction.errors import InputError
 from minaction.stats.factorial_data import check_names, column, listed, read_response
 from minaction.stats.studentized_range import StudentizedRange
+from minaction.stats.validation import check_confidence
 
 MAX_GROUPS = 300
 
@@ -46,8 +47,7 @@ def games_howell(
     Reference: Games and Howell (1976), Pairwise multiple comparison procedures with unequal n's
         and/or variances, Journal of Educational Statistics 1(2); Holm (1979).
     """
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence: expected a number between 0 and 1, got {confidence}")
+    check_confidence(confidence)
     groups = summarize(frame, response, factors)
     a, b = np.triu_indices(len(groups), 1)
     n, mean = groups["count"].to_numpy(), groups["mean"].to_numpy()
