@@ -41,8 +41,57 @@ def test_windows_of_runs_by_session(myo):
     # three runs of a file at rest are one run of 750.
     assert len(dataset.test) == 5 * (14 + 7 * (4 + 3 + 3))
     gestures = dataset.test.y > 0
-    loudest = dataset.test.x.abs().mean(1).argmax(1)
-    assert torch.equal(loudest[gestures], dataset.test.y[gestures])
+    for kind in (slice(8), slice(8, 16)):  # the signal and its changes
+        loudest = dataset.test.x.mean(1)[:, kind].argmax(1)
+        assert torch.equal(loudest[gestures], dataset.test.y[gestures])
+
+
+def test_a_sample_is_the_log_amplitude_on_the_scale_of_its_session(myo):
+    splits = load_dataset("myo-readings", myo).splits().values()
+    x, groups = torch.cat([s.x for s in splits]), torch.cat([s.groups for s in splits])
+    files = sorted((myo / "myo-readings/_readings_right_hand/12345-2").iterdir())
+    recordings = [amplitudes_of(np.loadtxt(path, delimiter=",", dtype=int)) for path in files]
+    session = np.concatenate(recordings)
+    expected = (session - session.mean((0, 1))) / session.std((0, 1))
+    np.testing.assert_allclose(x[groups == 1].numpy(), expected, atol=1 / 4096)
+
+
+def amplitudes_of(rows):
+    """The windows of a recording one by one, frame by frame."""
+    found = []
+    runs = np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows[:, 8])) + 1)
+    for run in runs:
+        first = run[0] + (50 if run[0] else 0)
+        for start in range(first, run[-1] + 2 - 100, 50):
+            window = []
+            for frame in range(start, start + 100, 20):
+                before = [max(t - 1, 0) for t in range(frame, frame + 20)]
+                signal = rows[frame : frame + 20, :8]
+                change = signal - rows[before, :8]
+                window.append(np.log(1 + np.hstack([abs(signal).mean(0), abs(change).mean(0)])))
+            found.append(window)
+    return np.array(found)
+
+
+def test_no_session_shows_in_another(myo):
+    before = load_dataset("myo-readings", myo).train
+    path = myo / "myo-readings/_readings_right_hand/12345-3/2.txt.gz"
+    rows = np.loadtxt(path, delimiter=",", dtype=int)
+    rows[:, :8] //= 2
+    path.write_bytes(gzip.compress(text_of(rows)))
+    after = load_dataset("myo-readings", myo)
+    assert torch.equal(after.train.x, before.x)
+
+
+def test_an_electrode_without_a_signal_is_zero(myo):
+    for path in (myo / "myo-readings/_readings_right_hand/12345-1").iterdir():
+        rows = np.loadtxt(path, delimiter=",", dtype=int)
+        rows[:, 2] = 0
+        path.write_bytes(gzip.compress(text_of(rows)))
+    train = load_dataset("myo-readings", myo).train
+    silent = train.x[train.groups == 0]
+    assert not silent[..., [2, 10]].any()
+    assert silent.isfinite().all()
 
 
 def test_decompressed_files_read_the_same(myo):
@@ -105,5 +154,5 @@ def test_real_recordings(real_data):
     dataset = load_dataset("myo-readings", real_data)
     assert [len(split) for split in dataset.splits().values()] == [13756, 3439, 8607]
     assert dataset.fingerprint == (
-        "269e214707241a2ebf54b0c58ff3d595ecc4a3905d342f5c81be89f525417380"
+        "652a473d72d293eee00ae6402d68a6e98f0127e487d14b9d2b21fc54ab86745d"
     )

@@ -45,7 +45,7 @@ PHYSIOLOGICAL: dict[str, Source] = {
     "myo-readings": Source(
         title="EMG of the forearm, 7 gestures and rest, 5 people in 3 sessions each",
         modality="physiological",
-        shape=(100, 8),
+        shape=(5, 16),
         class_names=(
             *("rest", "flexion", "extension", "radial deviation", "ulnar deviation"),
             *("pronation", "supination", "fist"),
