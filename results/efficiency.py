@@ -75,9 +75,10 @@ def as_markdown(found: dict[str, Any]) -> str:
         "Made by `python results/efficiency.py` from the journals of "
         f"{', '.join(found['studies'])} ({found['recorded']:,} of {found['planned']:,} runs). "
         f"Target: {100 * found['share']:g} % "
-        "of the final validation accuracy of the best conventional model at its best learning "
-        "rate. Cost: what a run has spent at its first validation at or above the target. Each "
-        f"model's rate is the one that reached it in the fewest steps on the first "
+        "of the final validation accuracy of the best conventional model at its best setting, a "
+        "learning rate and an initialisation. Cost: what a run has spent at its first validation "
+        "at or above the target. Each "
+        f"model's setting is the one that reached it in the fewest steps on the first "
         f"{found['tuning_seeds']} seeds; costs and gains are those of the other seeds. Runs that "
         "never reach it are censored: counted, in Kaplan-Meier medians and in means restricted to "
         "where no run is censored. MACs are those of forward and backward passes; seconds are of "
@@ -94,7 +95,8 @@ def as_markdown(found: dict[str, Any]) -> str:
 def targets(found: dict[str, Any]) -> str:
     """Return the table of targets."""
     rows = (
-        f"| {row['dataset']} | {row['modality']} | {row['model']} at {row['lr']:g} | "
+        f"| {row['dataset']} | {row['modality']} | {row['model']} at "
+        f"{setting(row)} | "
         f"{100 * row['accuracy']:.2f} (n = {row['n']}) | {100 * row['target']:.2f} |\n"
         for row in found["targets"]
     )
@@ -102,6 +104,11 @@ def targets(found: dict[str, Any]) -> str:
         "| data set | modality | best conventional | accuracy, % | target, % |\n"
         f"|---|---|---|---|---|\n{''.join(rows)}"
     )
+
+
+def setting(row: dict[str, Any]) -> str:
+    """Return a learning rate and, where the study says so, an initialisation."""
+    return f"{row['lr']:g}" if row["init"] is None else f"{row['lr']:g}, {row['init']}"
 
 
 def gains(found: dict[str, Any]) -> str:
@@ -133,16 +140,16 @@ def costs(found: dict[str, Any]) -> str:
     rows: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for row in found["costs"]:
         rows.setdefault((row["dataset"], row["model"]), {})[row["unit"]] = row
-    text = "| data set | model | rate | runs | censored | " + " | ".join(
+    text = "| data set | model | setting | runs | censored | " + " | ".join(
         f"{UNIT_NAMES[unit]}, median | mean" for unit in UNITS
     )
     text += " |\n|---|---|---|---|---|" + "---|" * (2 * len(UNITS)) + "\n"
     for (dataset, model), by_unit in rows.items():
         first = by_unit["steps"]
-        edge = " (edge of the grid)" if first["lr_at_edge"] else ""
+        edge = " (edge of the rates)" if first["lr_at_edge"] else ""
         cells = " | ".join(cost(by_unit.get(unit)) for unit in UNITS)
         text += (
-            f"| {dataset} | {model} | {first['lr']:g}{edge} | {first['n']} | {first['censored']} "
+            f"| {dataset} | {model} | {setting(first)}{edge} | {first['n']} | {first['censored']} "
             f"| {cells} |\n"
         )
     return text

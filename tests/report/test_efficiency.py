@@ -27,6 +27,7 @@ lr = [1e-3, 1e-2]
 steps = 100
 validate_every = 10
 """
+INIT = 'init = ["he", "pytorch"]\n'
 # steps to the target, by model and rate: what the records below are made from
 STEPS = {
     ("mlp", 1e-3): 60, ("mlp", 1e-2): 50,
@@ -89,6 +90,30 @@ def test_each_model_takes_its_fastest_rate_and_costs_are_of_the_other_seeds(make
     assert lagrangian["macs"]["mean"] == pytest.approx(20 * 70 / 3)
     assert lagrangian["seconds"]["mean"] == pytest.approx(0.1 * 20 * 70 / 3)
     assert {row["censored"] for row in costs} == {0}
+
+
+def test_an_initialisation_is_chosen_with_the_rate(make):
+    def starts(record):
+        late = record.config["model"] == "cnn" and record.config["init"] == "pytorch"
+        return trained(record, delay=20 if late else 0)
+
+    study = make.study(
+        STUDY.replace("{datasets}", '["digits"]').replace("[train]", INIT + "[train]"), 5
+    )
+    found = efficiency(make.records(study, starts), MODALITIES, tuning_seeds=2)
+    (target,) = found["targets"]
+    assert (target["model"], target["lr"], target["init"], target["n"]) == (
+        "mlp", 1e-3, "he", 5,
+    )  # fmt: skip
+    cnn = row_of(found["costs"], model="cnn", unit="steps")
+    assert (cnn["lr"], cnn["init"], cnn["n"], cnn["median"]) == (1e-3, "he", 3, 40)
+
+
+def test_runs_that_differ_in_anything_else_are_not_thrown_together(make):
+    text = STUDY.replace("{datasets}", '["digits"]')
+    study = make.study(text.replace("[train]", "batch_size = [8, 16]\n[train]"), 5)
+    with pytest.raises(InputError, match="digits, cnn, seed 0: two runs differ in more than"):
+        efficiency(make.records(study, trained), MODALITIES, tuning_seeds=2)
 
 
 def test_gains_are_on_the_best_and_on_the_cheapest_conventional_model(make):

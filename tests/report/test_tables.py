@@ -114,6 +114,13 @@ def test_other_factors_make_tables_of_their_own(make):
     assert all(row["planned"] == 4 for t in findings["lambda_tables"] for row in t["rows"])
 
 
+def test_how_models_are_built_names_tables_too(make):
+    study = make.study(make.small.replace("lam =", 'init = ["pytorch", "he"]\nlam ='))
+    findings = compute_findings(study, make.records(study))
+    labels = [table["label"] for table in findings["lambda_tables"]]
+    assert labels == [f"digits · mlp · activation · init = {init}" for init in ("pytorch", "he")]
+
+
 def test_an_empty_journal(make):
     findings = compute_findings(make.study(), [])
     assert findings["headlines"] == ["No runs yet: 0 of 8 are done."]

@@ -26,9 +26,16 @@ def test_what_decides_the_speed_makes_another_cell():
         {**base, key: value}
         for key, value in {
             "dataset": "mnist", "model": "cnn", "energy": "l1", "batch_size": 8, "parameters": 900,
+            "ratio": "1/2",
         }.items()
     ]  # fmt: skip
-    assert len(cells_of([base, *others])) == 6
+    assert len(cells_of([base, *others])) == 7
+
+
+def test_how_a_model_starts_does_not_decide_its_speed():
+    base = runs(study_of())[0]
+    (cell,) = cells_of([{**base, "init": "he"}, {**base, "init": "pytorch"}])
+    assert (cell.init, cell.ratio) == ("he", None)
 
 
 def test_different_numbers_of_epochs_add_up():

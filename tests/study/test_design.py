@@ -7,7 +7,15 @@ from typing import get_type_hints
 
 import pytest
 
-from minaction.study.design import LAMBDA_TERMS, RunConfig, baseline_of, run_id, runs
+from minaction.study.design import (
+    LAMBDA_TERMS,
+    MODEL_OPTIONS,
+    RunConfig,
+    baseline_of,
+    model_options,
+    run_id,
+    runs,
+)
 from minaction.study.study_file import parse_study
 
 SWEEP = parse_study(
@@ -39,7 +47,7 @@ def test_the_first_runs_cover_every_cell():
 
 def test_a_configuration_is_complete_and_its_types_are_fixed():
     hints = get_type_hints(RunConfig) | {"lam": float}
-    hints = {key: hint for key, hint in hints.items() if key not in LAMBDA_TERMS}
+    hints = {key: hint for key, hint in hints.items() if key not in (*LAMBDA_TERMS, *MODEL_OPTIONS)}
     given_in_steps = {key: hints.pop(key) for key in ("steps", "validate_every")}
     for config in runs(SWEEP):
         assert {key: type(value) for key, value in config.items()} == hints
@@ -115,3 +123,25 @@ def test_the_terms_of_a_budget_belong_to_its_id():
     studies = (BUDGETED.format(lam='"budget"').replace("0.25", aim) for aim in ("0.25", "0.5"))
     one, other = ({run_id(c) for c in runs(parse_study(s, source="s"))} for s in studies)
     assert len(one & other) == 2  # the baselines
+
+
+OPTIONS = 'ratio = ["1/2", 1, "golden"]\ninit = ["pytorch", "he"]\n'
+
+
+def test_how_models_are_built_can_be_crossed():
+    study = parse_study(IN_STEPS.to_toml().replace("[train]", OPTIONS + "[train]"), source="s")
+    configs = runs(study)
+    assert len({run_id(c) for c in configs}) == len(configs) == study.run_count == 12
+    assert {(c["ratio"], c["init"]) for c in configs} == set(
+        itertools.product(("1/2", 1.0, "golden"), ("pytorch", "he"))
+    )
+    assert all(model_options(c) == {"ratio": c["ratio"], "init": c["init"]} for c in configs)
+    assert run_id(configs[0]) == run_id({**configs[0]})
+    one = next(c for c in configs if c["ratio"] == 1)
+    assert run_id({**one, "ratio": 1}) == run_id({**one, "ratio": 1.0})
+
+
+def test_what_a_study_leaves_to_the_models_is_not_in_its_runs():
+    assert all(model_options(config) == {} for config in runs(IN_STEPS))
+    shared = parse_study(IN_STEPS.to_toml().replace("[train]", '[train]\ninit = "he"'), source="s")
+    assert [model_options(config) for config in runs(shared)] == 2 * [{"init": "he"}]

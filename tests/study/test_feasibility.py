@@ -39,3 +39,9 @@ def test_a_batch_larger_than_the_training_split_is_refused_and_the_rest_counted(
     cells = [replace(MLP, batch_size=size), replace(CNN, batch_size=size, parameters=3), CNN]
     with pytest.raises(InputError, match=rf"^digits: batch_size is {size}, .* \(and 1 more probl"):
         require_feasible(cells, load)
+
+
+def test_proportions_at_which_a_model_cannot_be_built_are_refused(load):
+    cells = [MLP, replace(MLP, ratio="4"), replace(MLP, ratio="4", parameters=300)]
+    with pytest.raises(InputError, match=r"^mlp on digits: cannot meet the budget of 300"):
+        require_feasible(cells, load)

@@ -110,6 +110,21 @@ def test_the_global_random_state_is_left_alone(digits, model):
     assert random.getstate() == python
 
 
+def test_a_run_builds_its_model_as_its_configuration_says(finished, digits):
+    config = CONFIG | {"init": "he", "ratio": "1/4", "epochs": 1}
+    other = run_one(config, digits, PLAIN)
+    assert other.record.config == config
+    widths = [w.shape[0] for w in other.model.parameters() if w.ndim == 2]
+    assert widths[1] == widths[0] // 4
+    plain = build_model("mlp", digits.spec, parameters=5000, seed=1, init="pytorch", ratio="1/4")
+    started = build_model("mlp", digits.spec, parameters=5000, seed=1, init="he", ratio="1/4")
+    distance = [
+        sum((a - b).norm() for a, b in zip(m.parameters(), other.model.parameters(), strict=True))
+        for m in (plain, started)
+    ]
+    assert distance[1] < distance[0]
+
+
 def test_another_seed_gives_another_record(finished, digits):
     other = run_one(CONFIG | {"seed": 2}, digits, PLAIN).record
     assert other.run_id != finished.record.run_id

@@ -191,6 +191,19 @@ def test_proximal_training_is_for_the_energy_that_prices_units_by_macs():
         parse_study(PROXIMAL, source="s.toml")
 
 
+def test_how_models_are_built_is_theirs_unless_the_file_says_so():
+    plain = parse_study(LEAST, source="s.toml")
+    assert not {"ratio", "init"} & plain.levels.keys()
+    assert not any("ratio" in key or "init" in key for key in plain.settings)  # older hashes stay
+    crossed = parse_study(
+        LEAST + 'ratio = ["golden", 0.5, "2/3"]\n[train]\ninit = "he"\n', source="s.toml"
+    )
+    assert crossed.levels["ratio"] == ("golden", 0.5, "2/3")
+    assert crossed.settings["[train] init"] == "he"
+    assert parse_study(crossed.to_toml(), source="copy") == crossed
+    assert len({plain.sha256, crossed.sha256}) == 2
+
+
 def test_a_single_level_is_the_same_in_both_tables():
     one = parse_study(LEAST + "epochs = [3]\n", source="a")
     assert one.sha256 == parse_study(LEAST + "[train]\nepochs = 3\n", source="b").sha256
@@ -217,6 +230,7 @@ def test_the_frozen_copy_reads_back(description, lam, margin, sweep):
     assert (copy.sha256, copy.analysis_sha256) == (study.sha256, study.analysis_sha256)
 
 
+A_RATIO = 'expected a number or fraction above 0 and at most 4, such as "2/3", or "golden"'
 A_COUNT = "expected a whole number from 1 to 1,000,000"
 
 
@@ -240,6 +254,14 @@ A_COUNT = "expected a whole number from 1 to 1,000,000"
             "epochs = [1, 2]",
             "[train] epochs: is [1, 2]; a list of levels belongs in [factors]",
         ),
+        ("lr = 1e-3", "ratio = 5", f"[train] ratio: is 5; {A_RATIO}"),
+        ("lr = 1e-3", "ratio = true", f"[train] ratio: is true; {A_RATIO}"),
+        (
+            'model = ["cnn"]',
+            'model = ["cnn"]\nratio = [0.5, "silver"]',
+            f'[factors] ratio: level 2 is "silver"; {A_RATIO}',
+        ),
+        ("lr = 1e-3", 'init = "xavier"', '[train] init: is "xavier"; expected "pytorch" or "he"'),
         ("epochs = 5", "epoch = 5", "[train] epoch: unknown key; did you mean 'epochs'?"),
         ("epochs = 5", "lam = 5", "[train] lam: unknown key; it belongs in [factors]"),
         ("lr = 1e-3", "lr = nan", "[train] lr: is nan; expected a finite number greater than 0"),

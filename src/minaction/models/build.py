@@ -9,7 +9,7 @@ from torch import nn
 
 from minaction.data.dataset import DataSpec
 from minaction.errors import ModelError, UnknownNameError
-from minaction.models.catalog import MODELS
+from minaction.models.catalog import INITS, MODELS, Init
 from minaction.models.ratio import parse_ratio
 from minaction.models.sizing import Builder, size_of
 
@@ -24,6 +24,7 @@ def build_model(
     parameters: int = 100_000,
     seed: int = 0,
     ratio: float | str | None = None,
+    init: Init | None = None,
 ) -> nn.Module:
     """Build a model of the catalogue, sized to a parameter budget and initialised from `seed`.
 
@@ -35,35 +36,48 @@ def build_model(
         ratio: Width of a hidden layer over that of the one before: a number, a fraction such as
             "2/3", or "golden"; None leaves the model its own proportions. What it means for each
             model is said where that is sized.
+        init: How layers that a ReLU or a spiking neuron follows start: `"pytorch"` or `"he"`, see
+            `minaction.models.init.initialise`; all others start as they always do. None leaves the
+            model its own way, which is said where that is sized.
 
     Returns:
         The model in training mode, on the CPU.
 
     Raises:
         UnknownNameError: No such model.
-        ModelError: The model does not fit the data or cannot meet the budget, or `ratio` is none.
+        ModelError: The model does not fit the data or cannot meet the budget, or `ratio` or `init`
+            is none.
     """
-    build = sized_builder(name, spec, parameters, ratio)
+    build = sized_builder(name, spec, parameters, ratio, init)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
         return build()
 
 
 def sized_builder(
-    name: str, spec: DataSpec, parameters: int, ratio: float | str | None = None
+    name: str,
+    spec: DataSpec,
+    parameters: int,
+    ratio: float | str | None = None,
+    init: Init | None = None,
 ) -> Builder:
     """Return what builds a model of the catalogue for a budget; for arguments see `build_model`.
 
     Raises:
         UnknownNameError: No such model.
-        ModelError: The model does not fit the data or cannot meet the budget, or `ratio` is none.
+        ModelError: The model does not fit the data or cannot meet the budget, or `ratio` or `init`
+            is none.
     """
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)
+    if init is not None and init not in INITS:
+        raise ModelError(f"init is {init!r}, expected one of {', '.join(INITS)}")
     module, _, function = MODELS[name].partition(":")
     number = None if ratio is None else parse_ratio(ratio)
     size_model = getattr(importlib.import_module(module), function)
-    build: Builder = size_model(spec, parameters, number)
+    build: Builder = size_model(
+        spec, parameters, number, **({} if init is None else {"init": init})
+    )
     size = size_of(build)
     if abs(size - parameters) > TOLERANCE * parameters:
         raise ModelError(

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+Init = Literal["pytorch", "he"]
+"""How layers that a ReLU or a spiking neuron follows start; see `minaction.models.init`."""
+
+INITS: tuple[Init, ...] = ("pytorch", "he")
+
 MODELS: dict[str, str] = {
     "mlp": "minaction.models.conventional:sized_mlp",
     "cnn": "minaction.models.conventional:sized_cnn",

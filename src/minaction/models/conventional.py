@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from minaction.data.dataset import DataSpec
 from minaction.errors import ModelError
+from minaction.models.catalog import Init
+from minaction.models.init import initialise_before_relus
 from minaction.models.ratio import narrowed
 from minaction.models.reading import Channels, layout_of, vector_reader
 from minaction.models.sizing import Builder, fit_two, fit_width, outline
@@ -25,12 +27,18 @@ class MLP(nn.Module):
         hidden: Widths of the hidden layers.
         classes: Number of classes.
         reader: Makes one vector of a sample; default: flattens it.
+        init: How the hidden layers start.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
     """
 
     def __init__(
-        self, inputs: int, hidden: tuple[int, ...], classes: int, reader: nn.Module | None = None
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        classes: int,
+        reader: nn.Module | None = None,
+        init: Init = "pytorch",
     ) -> None:
         super().__init__()
         widths = (inputs, *hidden)
@@ -38,6 +46,7 @@ class MLP(nn.Module):
         for width, following in itertools.pairwise(widths):
             layers += [nn.Linear(width, following), nn.ReLU()]
         self.net = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+        initialise_before_relus(self.net, init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
@@ -53,6 +62,7 @@ class CNN(nn.Module):
         hidden: Units of the hidden layer.
         classes: Number of classes.
         reader: Makes an image of a sample; default: takes it as it is.
+        init: How the convolutions and the hidden layer start.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
     """
@@ -64,6 +74,7 @@ class CNN(nn.Module):
         hidden: int,
         classes: int,
         reader: nn.Module | None = None,
+        init: Init = "pytorch",
     ) -> None:
         super().__init__()
         pooled = (shape[1] // 4) * (shape[2] // 4)
@@ -82,6 +93,8 @@ class CNN(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )
+        for part in (self.features, self.classifier):
+            initialise_before_relus(part, init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
@@ -100,12 +113,18 @@ class CNN1d(nn.Module):
         channels: Output channels of the convolutions, `blocks(length)` of them.
         hidden: Units of the hidden layer.
         classes: Number of classes.
+        init: How the convolutions and the hidden layer start.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
     """
 
     def __init__(
-        self, reader: Channels, channels: tuple[int, ...], hidden: int, classes: int
+        self,
+        reader: Channels,
+        channels: tuple[int, ...],
+        hidden: int,
+        classes: int,
+        init: Init = "pytorch",
     ) -> None:
         super().__init__()
         (length,) = reader.positions
@@ -124,6 +143,8 @@ class CNN1d(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )
+        for part in (self.features, self.classifier):
+            initialise_before_relus(part, init)
 
     @staticmethod
     def blocks(length: int) -> int:
@@ -138,32 +159,40 @@ class CNN1d(nn.Module):
         return self.classifier(self.features(self.reader(x)))
 
 
-def sized_mlp(spec: DataSpec, parameters: int, ratio: float | None = None) -> Builder:
-    """Size an MLP with two hidden layers, the second `ratio` (default 1/2) as wide as the first."""
+def sized_mlp(
+    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "pytorch"
+) -> Builder:
+    """Size an MLP with two hidden layers, the second `ratio` (default 1/2) as wide as the first.
+
+    Its own way to start is PyTorch's.
+    """
     second = 0.5 if ratio is None else ratio
 
     def build(width: int) -> nn.Module:
         reader, inputs = vector_reader(spec, parameters)
-        return MLP(inputs, (width, narrowed(width, second)), spec.classes, reader)
+        return MLP(inputs, (width, narrowed(width, second)), spec.classes, reader, init)
 
     return functools.partial(build, fit_width(build, parameters))
 
 
-def sized_cnn(spec: DataSpec, parameters: int, ratio: float | None = None) -> Builder:
+def sized_cnn(
+    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "pytorch"
+) -> Builder:
     """Size a CNN, two-dimensional for images and frames, one-dimensional for everything else.
 
     Convolutions have `c` and then `2c` channels, and `4c` hidden units follow, more or less as the
-    budget needs. With a `ratio`, each of these layers is that much as wide as the one before.
+    budget needs. With a `ratio`, each of these layers is that much as wide as the one before. Its
+    own way to start is PyTorch's.
 
     Raises:
         ModelError: Images are smaller than 4 x 4.
     """
     if layout_of(spec) in ("image", "frames"):
-        return _sized_cnn2d(spec, parameters, ratio)
-    return _sized_cnn1d(spec, parameters, ratio)
+        return _sized_cnn2d(spec, parameters, ratio, init)
+    return _sized_cnn1d(spec, parameters, ratio, init)
 
 
-def _sized_cnn2d(spec: DataSpec, parameters: int, ratio: float | None) -> Builder:
+def _sized_cnn2d(spec: DataSpec, parameters: int, ratio: float | None, init: Init) -> Builder:
     height, width = spec.shape[-2:]
     if min(height, width) < 4:
         raise ModelError(
@@ -173,7 +202,8 @@ def _sized_cnn2d(spec: DataSpec, parameters: int, ratio: float | None) -> Builde
 
     def build(channels: tuple[int, int], hidden: int) -> nn.Module:
         reader = Channels(spec, parameters)
-        return CNN((reader.channels, height, width), channels, hidden, spec.classes, reader)
+        shape = (reader.channels, height, width)
+        return CNN(shape, channels, hidden, spec.classes, reader, init)
 
     if ratio is None:
         return fit_two(lambda c, hidden: build((c, 2 * c), hidden), parameters, lambda c: 4 * c)
@@ -185,9 +215,9 @@ def _sized_cnn2d(spec: DataSpec, parameters: int, ratio: float | None) -> Builde
     return functools.partial(narrowing, fit_width(narrowing, parameters))
 
 
-def _sized_cnn1d(spec: DataSpec, parameters: int, ratio: float | None) -> Builder:
+def _sized_cnn1d(spec: DataSpec, parameters: int, ratio: float | None, init: Init) -> Builder:
     def build(channels: tuple[int, ...], hidden: int) -> nn.Module:
-        return CNN1d(Channels(spec, parameters), channels, hidden, spec.classes)
+        return CNN1d(Channels(spec, parameters), channels, hidden, spec.classes, init)
 
     count = CNN1d.blocks(outline(lambda: Channels(spec, parameters)).positions[0])
     if ratio is None:

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minaction.data.dataset import DataSpec
+from minaction.models.catalog import Init
+from minaction.models.init import initialise
 from minaction.models.ratio import narrowed
 from minaction.models.reading import Channels
 from minaction.models.sizing import Builder, fit_two, fit_width
-from minaction.models.stem import has_positions, initialise, stem
+from minaction.models.stem import has_positions, stem
 
 LEAK = 0.5  # of the glial state per layer: it follows activity over about two layers
 OPEN = 0.8  # initial bias of the gates: mostly open, with gradients
@@ -89,6 +91,7 @@ class DualPathway(nn.Module):
         senses: Its length.
         glial: Units of `s_l`.
         classes: Number of classes.
+        init: How `W_1 … W_L` start, He's way unless said otherwise; the glia has its own.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
     """
@@ -101,6 +104,7 @@ class DualPathway(nn.Module):
         senses: int,
         glial: int,
         classes: int,
+        init: Init = "he",
     ) -> None:
         super().__init__()
         units = [_weight(layer).shape[0] for layer in layers]
@@ -112,7 +116,7 @@ class DualPathway(nn.Module):
         )
         self.readout = nn.Linear(units[-1], classes)
         for layer in layers:
-            initialise(layer)
+            initialise(layer, init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
@@ -190,41 +194,44 @@ def _restored(a: Tensor, wanted: Tensor | None, units: int) -> Tensor:
     return a.new_zeros(a.shape[0], units).index_copy(1, wanted, a)
 
 
-def sized_dual_pathway(spec: DataSpec, parameters: int, ratio: float | None = None) -> Builder:
+def sized_dual_pathway(
+    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "he"
+) -> Builder:
     """Size a dual-pathway network.
 
     Samples with positions get convolutions of `c` and `2c` channels and a linear layer of about
     `4c` units; others get linear layers of `w` and `w / 2` units. With a `ratio`, each layer is
-    that much as wide as the one before. The glia has an eighth of the first layer's units.
+    that much as wide as the one before. The glia has an eighth of the first layer's units. The
+    neurons' own way to start is He's.
     """
     if not has_positions(spec):
         second = 0.5 if ratio is None else ratio
 
         def dense(width: int) -> nn.Module:
-            return _build(spec, parameters, (width, narrowed(width, second)))
+            return _build(spec, parameters, (width, narrowed(width, second)), init)
 
         return functools.partial(dense, fit_width(dense, parameters))
     if ratio is None:
         return fit_two(
-            lambda c, hidden: _build(spec, parameters, (c, 2 * c, hidden)),
+            lambda c, hidden: _build(spec, parameters, (c, 2 * c, hidden), init),
             parameters,
             lambda c: 4 * c,
         )
 
     def narrowing(c: int) -> nn.Module:
         second = narrowed(c, ratio)
-        return _build(spec, parameters, (c, second, narrowed(second, ratio)))
+        return _build(spec, parameters, (c, second, narrowed(second, ratio)), init)
 
     return functools.partial(narrowing, fit_width(narrowing, parameters))
 
 
-def _build(spec: DataSpec, parameters: int, widths: tuple[int, ...]) -> DualPathway:
+def _build(spec: DataSpec, parameters: int, widths: tuple[int, ...], init: Init) -> DualPathway:
     reader, layers, features = stem(spec, parameters, widths[:2])
     dense = (features, *widths[len(layers) :])
     layers = [*layers, *(nn.Linear(n, following) for n, following in itertools.pairwise(dense))]
     sensed, senses = _coarse(reader, features)
     glial = max(int(widths[0] * GLIA_PER_UNIT), MIN_GLIA)
-    return DualPathway(reader, layers, sensed, senses, glial, spec.classes)
+    return DualPathway(reader, layers, sensed, senses, glial, spec.classes, init)
 
 
 def _coarse(reader: nn.Module, features: int) -> tuple[nn.Module, int]:

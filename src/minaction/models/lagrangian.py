@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from minaction.data.dataset import DataSpec
+from minaction.models.catalog import Init
+from minaction.models.init import initialise
 from minaction.models.leapfrog import EnergyBound, Path, Potential, leapfrog
 from minaction.models.power import unit_power
 from minaction.models.ratio import narrowed
 from minaction.models.sizing import Builder, fit_two, fit_width
-from minaction.models.stem import has_positions, initialise, stem
+from minaction.models.stem import has_positions, stem
 
 STEPS = 3
 STEP = 0.5  # times STEPS about a quarter of the potential's initial period: q and p mix fully
@@ -43,6 +45,7 @@ class Lagrangian(nn.Module):
         hidden: Terms of the potential.
         classes: Number of classes.
         constrained: Project onto the constraint set; False leaves C out.
+        init: How the convolutions start, He's way unless said otherwise; all else has its own.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
     """
@@ -57,6 +60,7 @@ class Lagrangian(nn.Module):
         classes: int,
         *,
         constrained: bool = True,
+        init: Init = "he",
     ) -> None:
         super().__init__()
         self.reader = reader
@@ -68,7 +72,7 @@ class Lagrangian(nn.Module):
         self.bound = EnergyBound(width) if constrained else None
         self.readout = nn.Linear(2 * width, classes)
         for convolution in convolutions:
-            initialise(convolution)
+            initialise(convolution, init)
         nn.init.normal_(self.start.weight, std=1 / math.sqrt(features))
         nn.init.zeros_(self.start.bias)
 
@@ -104,20 +108,23 @@ class Lagrangian(nn.Module):
         return (q, p) if self.bound is None else self.bound(q, p)
 
 
-def sized_lagrangian(spec: DataSpec, parameters: int, ratio: float | None = None) -> Builder:
+def sized_lagrangian(
+    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "he"
+) -> Builder:
     """Size a Lagrangian network.
 
     Samples with positions get convolutions of `c` and `2c` channels and states of about `2c`
     positions and momenta; others get states as the budget allows. The potential has `ratio` times
     (default: once) as many terms as there are positions; with a `ratio`, the channels too follow
-    each other by it, and the positions the channels.
+    each other by it, and the positions the channels. The convolutions' own way to start is He's;
+    the potential, whose terms pass a ReLU too, always starts as `Potential` says.
     """
     share = 1.0 if ratio is None else ratio
 
     def build(channels: tuple[int, int], width: int) -> nn.Module:
         reader, convolutions, features = stem(spec, parameters, channels)
         hidden = narrowed(width, share)
-        return Lagrangian(reader, convolutions, features, width, hidden, spec.classes)
+        return Lagrangian(reader, convolutions, features, width, hidden, spec.classes, init=init)
 
     if not has_positions(spec):
         return functools.partial(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minaction.data.dataset import DataSpec
+from minaction.models.catalog import Init
+from minaction.models.init import initialise
 from minaction.models.ratio import narrowed
 from minaction.models.reading import Steps
 from minaction.models.sizing import Builder, fit_two, fit_width
@@ -51,20 +54,23 @@ class CausalBlock(nn.Module):
         hidden: Channels between.
         dilation: Distance of the taps; a position sees itself and the past only.
         shrink: Factor on the initial P, so that a deep stack starts near the identity.
+        init: How D starts.
 
     Shapes: `[batch, width, steps]` -> the same.
     """
 
-    def __init__(self, width: int, hidden: int, dilation: int, shrink: float) -> None:
+    def __init__(
+        self, width: int, hidden: int, dilation: int, shrink: float, init: Init = "he"
+    ) -> None:
         super().__init__()
         self.past = (KERNEL - 1) * dilation
         self.dilated = nn.Conv1d(width, hidden, KERNEL, dilation=dilation)
         self.relu = nn.ReLU()
         self.pointwise = nn.Conv1d(hidden, width, 1)
-        nn.init.kaiming_normal_(self.dilated.weight, nonlinearity="relu")
-        nn.init.zeros_(_bias(self.dilated))
+        initialise(self.dilated, init)
         nn.init.normal_(self.pointwise.weight, std=shrink / math.sqrt(hidden))
-        nn.init.zeros_(_bias(self.pointwise))
+        assert self.pointwise.bias is not None
+        nn.init.zeros_(self.pointwise.bias)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the next `z`."""
@@ -83,18 +89,22 @@ class TCN(nn.Module):
         width: Channels of `z`.
         hidden: Channels inside the blocks.
         classes: Number of classes.
+        init: How the dilated convolutions start.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
 
     Reference: Bai, Kolter and Koltun 2018, arXiv:1803.01271.
     """
 
-    def __init__(self, reader: Steps, width: int, hidden: int, classes: int) -> None:
+    def __init__(
+        self, reader: Steps, width: int, hidden: int, classes: int, init: Init = "he"
+    ) -> None:
         super().__init__()
         self.reader = reader
         self.project = nn.Linear(reader.features, width)
         count = self.levels(reader.steps)
-        blocks = [CausalBlock(width, hidden, 2**i, 1 / math.sqrt(count)) for i in range(count)]
+        shrink = 1 / math.sqrt(count)
+        blocks = [CausalBlock(width, hidden, 2**i, shrink, init) for i in range(count)]
         self.blocks = nn.Sequential(*blocks)
         self.relu = nn.ReLU()
         self.readout = nn.Linear(width, classes)
@@ -117,21 +127,38 @@ class TCN(nn.Module):
         return self.readout(self.reader.mean(self.states(x), x))
 
 
-def sized_gru(spec: DataSpec, parameters: int, ratio: float | None = None) -> Builder:
-    """Size a GRU whose state is `ratio` (default: once) as wide as a projected step."""
-    return _sized(GRU, spec, parameters, ratio)
-
-
-def sized_tcn(spec: DataSpec, parameters: int, ratio: float | None = None) -> Builder:
-    """Size a TCN whose blocks are inside `ratio` (default: once) as wide as outside."""
-    return _sized(TCN, spec, parameters, ratio)
-
-
-def _sized(
-    model: type[GRU] | type[TCN], spec: DataSpec, parameters: int, ratio: float | None
+def sized_gru(
+    spec: DataSpec,
+    parameters: int,
+    ratio: float | None = None,
+    init: Init = "pytorch",
 ) -> Builder:
+    """Size a GRU whose state is `ratio` (default: once) as wide as a projected step.
+
+    No layer of it precedes a ReLU, so it starts in PyTorch's way whatever `init` says.
+    """
+
     def build(width: int, hidden: int) -> nn.Module:
-        return model(Steps(spec, parameters), width, hidden, spec.classes)
+        return GRU(Steps(spec, parameters), width, hidden, spec.classes)
+
+    return _sized(build, parameters, ratio)
+
+
+def sized_tcn(
+    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "he"
+) -> Builder:
+    """Size a TCN whose blocks are inside `ratio` (default: once) as wide as outside.
+
+    Its own way to start is He's.
+    """
+
+    def build(width: int, hidden: int) -> nn.Module:
+        return TCN(Steps(spec, parameters), width, hidden, spec.classes, init)
+
+    return _sized(build, parameters, ratio)
+
+
+def _sized(build: Callable[[int, int], nn.Module], parameters: int, ratio: float | None) -> Builder:
 
     if ratio is None:
         return fit_two(build, parameters, lambda width: width)
@@ -140,8 +167,3 @@ def _sized(
         return build(width, narrowed(width, ratio))
 
     return functools.partial(narrowing, fit_width(narrowing, parameters))
-
-
-def _bias(layer: nn.Conv1d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias

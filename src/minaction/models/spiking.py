@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minaction.data.dataset import DataSpec
+from minaction.models.catalog import Init
+from minaction.models.init import initialise
 from minaction.models.ratio import narrowed
 from minaction.models.reading import Layout, Steps, layout_of, token_embedding
 from minaction.models.sizing import Builder, fit_two, fit_width
-from minaction.models.stem import initialise
 
 DECAY = 0.9  # of the membrane potential per step, at first; it is learned
 DRIVING = 1.0  # deviation of initial embeddings: smaller ones drive no neuron to its threshold
@@ -80,11 +81,14 @@ class SpikingMLP(nn.Module):
         spec: The data set.
         parameters: Budget of the model.
         hidden: Widths of the two layers.
+        init: How both start.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
     """
 
-    def __init__(self, spec: DataSpec, parameters: int, hidden: tuple[int, int]) -> None:
+    def __init__(
+        self, spec: DataSpec, parameters: int, hidden: tuple[int, int], init: Init = "he"
+    ) -> None:
         super().__init__()
         still = layout_of(spec) in ("vector", "image")
         self.steps = None if still else Steps(spec, parameters, deviation=DRIVING)
@@ -96,7 +100,7 @@ class SpikingMLP(nn.Module):
         self.spikes2 = Spikes(1)
         self.readout = nn.Linear(hidden[1], spec.classes)
         for layer in (self.inward, self.between):
-            initialise(layer)
+            initialise(layer, init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
@@ -121,12 +125,18 @@ class SpikingCNN(nn.Module):
         parameters: Budget of the model.
         channels: Output channels of the two convolutions.
         hidden: Units of the dense layer.
+        init: How these three start.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
     """
 
     def __init__(
-        self, spec: DataSpec, parameters: int, channels: tuple[int, int], hidden: int
+        self,
+        spec: DataSpec,
+        parameters: int,
+        channels: tuple[int, int],
+        hidden: int,
+        init: Init = "he",
     ) -> None:
         super().__init__()
         self.layout = layout_of(spec)
@@ -149,7 +159,7 @@ class SpikingCNN(nn.Module):
         self.dense = nn.Linear(channels[1] * math.prod(positions), hidden)
         self.readout = nn.Linear(hidden, spec.classes)
         for layer in (self.conv1, self.conv2, self.dense):
-            initialise(layer)
+            initialise(layer, init)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits."""
@@ -187,30 +197,38 @@ def _window(spec: DataSpec, layout: Layout) -> tuple[int, tuple[int, ...]]:
     return shape[-1], (math.ceil(shape[0] / WINDOWS),)
 
 
-def sized_lif_mlp(spec: DataSpec, parameters: int, ratio: float | None = None) -> Builder:
-    """Size a spiking MLP whose second layer is `ratio` (default: 1/2) as wide as the first."""
+def sized_lif_mlp(
+    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "he"
+) -> Builder:
+    """Size a spiking MLP whose second layer is `ratio` (default: 1/2) as wide as the first.
+
+    Its own way to start is He's.
+    """
     second = 0.5 if ratio is None else ratio
 
     def build(width: int) -> nn.Module:
-        return SpikingMLP(spec, parameters, (width, narrowed(width, second)))
+        return SpikingMLP(spec, parameters, (width, narrowed(width, second)), init)
 
     return functools.partial(build, fit_width(build, parameters))
 
 
-def sized_lif_cnn(spec: DataSpec, parameters: int, ratio: float | None = None) -> Builder:
+def sized_lif_cnn(
+    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "he"
+) -> Builder:
     """Size a spiking CNN of `c` and `2c` channels and a dense layer of about `4c` units.
 
-    With a `ratio`, each of these layers is that much as wide as the one before.
+    With a `ratio`, each of these layers is that much as wide as the one before. Its own way to
+    start is He's.
     """
     if ratio is None:
         return fit_two(
-            lambda c, hidden: SpikingCNN(spec, parameters, (c, 2 * c), hidden),
+            lambda c, hidden: SpikingCNN(spec, parameters, (c, 2 * c), hidden, init),
             parameters,
             lambda c: 4 * c,
         )
 
     def narrowing(c: int) -> nn.Module:
         second = narrowed(c, ratio)
-        return SpikingCNN(spec, parameters, (c, second), narrowed(second, ratio))
+        return SpikingCNN(spec, parameters, (c, second), narrowed(second, ratio), init)
 
     return functools.partial(narrowing, fit_width(narrowing, parameters))

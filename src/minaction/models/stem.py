@@ -54,15 +54,3 @@ def stem(
     ]
     kept = math.ceil(length / stride)
     return reader, convolutions, second * math.ceil(kept / 2)
-
-
-def initialise(layer: nn.Module) -> None:
-    """Give a layer that a ReLU follows weights that keep the size of what passes, and no bias.
-
-    Reference: He et al. 2015, arXiv:1502.01852.
-    """
-    for name, parameter in layer.named_parameters():
-        if name.endswith("bias"):
-            nn.init.zeros_(parameter)
-        else:
-            nn.init.kaiming_normal_(parameter, nonlinearity="relu")

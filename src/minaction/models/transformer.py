@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from minaction.data.dataset import DataSpec
+from minaction.models.catalog import Init
+from minaction.models.init import initialise
 from minaction.models.ratio import narrowed
 from minaction.models.reading import Steps
 from minaction.models.sizing import Builder, fit_two, fit_width
@@ -53,17 +55,20 @@ class EncoderBlock(nn.Module):
         width: Features of a step.
         hidden: Units of the feed-forward layer.
         heads: Number of attention heads.
+        init: How W1 starts; None: in Xavier's way, as all other weights do.
 
     Shapes: as `Attention`.
     """
 
-    def __init__(self, width: int, hidden: int, heads: int) -> None:
+    def __init__(self, width: int, hidden: int, heads: int, init: Init | None = None) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, heads)
-        self.expand = _linear(width, hidden)
+        self.expand = _linear(width, hidden) if init is None else nn.Linear(width, hidden)
         self.relu = nn.ReLU()
         self.contract = _linear(hidden, width, BRANCH_GAIN)
+        if init is not None:
+            initialise(self.expand, init)
 
     def forward(self, z: Tensor, mask: Tensor | None) -> Tensor:
         """Return the next `z`."""
@@ -81,18 +86,21 @@ class Transformer(nn.Module):
         width: Features of a step, a multiple of `HEADS`.
         hidden: Units of the feed-forward layers.
         classes: Number of classes.
+        init: How the first feed-forward layers start; None: in Xavier's way.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
 
     Reference: Vaswani et al. 2017, arXiv:1706.03762.
     """
 
-    def __init__(self, reader: Steps, width: int, hidden: int, classes: int) -> None:
+    def __init__(
+        self, reader: Steps, width: int, hidden: int, classes: int, init: Init | None = None
+    ) -> None:
         super().__init__()
         self.reader = reader
         self.project = _linear(reader.features, width)
         self.positions = nn.Parameter(0.02 * torch.randn(reader.steps, width))
-        blocks = [EncoderBlock(width, hidden, HEADS) for _ in range(BLOCKS)]
+        blocks = [EncoderBlock(width, hidden, HEADS, init) for _ in range(BLOCKS)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width)
         self.readout = _linear(width, classes)
@@ -107,14 +115,17 @@ class Transformer(nn.Module):
         return self.readout(self.reader.mean(self.norm(z), x))
 
 
-def sized_transformer(spec: DataSpec, parameters: int, ratio: float | None = None) -> Builder:
+def sized_transformer(
+    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init | None = None
+) -> Builder:
     """Size an encoder of two blocks whose feed-forward layers are `ratio` as wide as a step.
 
-    Default: twice as wide, more or less as the budget needs.
+    Default: twice as wide, more or less as the budget needs. `init` is about the first layer of
+    each feed-forward pair; the transformer's own way is Xavier's everywhere.
     """
 
     def build(quarter: int, hidden: int) -> nn.Module:
-        return Transformer(Steps(spec, parameters), HEADS * quarter, hidden, spec.classes)
+        return Transformer(Steps(spec, parameters), HEADS * quarter, hidden, spec.classes, init)
 
     if ratio is None:
         return fit_two(build, parameters, lambda quarter: 2 * HEADS * quarter)

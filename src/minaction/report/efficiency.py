@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,7 +32,7 @@ SHARE = 0.95
 """Of the best conventional model's mean final validation accuracy: the target."""
 
 TUNING_SEEDS = 3
-"""Seeds, the first ones, on which learning rates are chosen; costs are those of the others."""
+"""Seeds, the first ones, on which settings are chosen; costs are those of the others."""
 
 SEED = 0
 """Of every bootstrap."""
@@ -42,6 +43,7 @@ class Run:
     """What one run contributes.
 
     Attributes:
+        init: How layers before a ReLU started; None: in the model's own way.
         accuracy: Final validation accuracy, a fraction; NaN where there is none.
         curves: Its validations by unit.
     """
@@ -49,6 +51,7 @@ class Run:
     dataset: str
     model: str
     lr: float
+    init: str | None
     seed: int
     accuracy: float
     curves: Mapping[str, Curve]
@@ -56,6 +59,9 @@ class Run:
 
 Runs = Sequence[Run]
 Key = TypeVar("Key")
+
+Setting = tuple[float, str | None]
+"""A learning rate and how layers before a ReLU start: what is chosen for each model."""
 
 Scope = tuple[str, str | None]
 """A modality and one of its data sets, or all of them."""
@@ -72,33 +78,37 @@ def efficiency(
 ) -> dict[str, Any]:
     """Return what every model spends until the target, and what it gains on a conventional one.
 
-    Target: 95 % of the highest mean final validation accuracy that a conventional model has at any
-    of its learning rates. Each model's rate is the one of lowest mean cost in steps on the first
-    `tuning_seeds` seeds; costs and gains are those of the other seeds at that rate. A gain is
-    1 - cost / cost of the reference, which is the conventional model of highest accuracy (`best`)
-    or the one that was cheapest on the tuning seeds (`cheapest`), a stricter rule. Runs that never
-    reach the target are censored; means are restricted to where none is. Intervals are 95 %
-    stratified bootstrap ones over seeds. Only runs at lambda 0 count.
+    A setting is a learning rate and, where the study says so, an initialisation. Target: 95 % of
+    the highest mean final validation accuracy that a conventional model has at any setting. Each
+    model's setting is the one of lowest mean cost in steps on the first `tuning_seeds` seeds; costs
+    and gains are those of the other seeds at that setting. A gain is 1 - cost / cost of the
+    reference, which is the conventional model of highest accuracy (`best`) or the one that was
+    cheapest on the tuning seeds (`cheapest`), a stricter rule. Runs that never reach the target are
+    censored; means are restricted to where none is. Intervals are 95 % stratified bootstrap ones
+    over seeds. Only runs at lambda 0 count.
 
     Args:
         records: The latest record of each run; failed ones count as censored.
         modalities: Modality of each data set, which gains are summed up by as well.
-        tuning_seeds: How many seeds the rates are chosen on.
+        tuning_seeds: How many seeds the settings are chosen on.
 
     Returns:
-        `targets`, by data set; `costs`, by data set, model and unit, with the rate chosen and
-        whether it is the smallest or largest of several, `n`, `censored`, `median` (None where
-        fewer than half reached it), `mean` up to `horizon` (None: all did); `gains`, by data set,
-        and by modality (`dataset` None: the geometric mean of ratios), model, unit and reference.
+        `targets`, by data set; `costs`, by data set, model and unit, with the setting chosen and
+        whether its rate is the smallest or largest of several, `n`, `censored`, `median` (None
+        where fewer than half reached it), `mean` up to `horizon` (None: all did); `gains`, by data
+        set, and by modality (`dataset` None: the geometric mean of ratios), model, unit and
+        reference.
 
     Raises:
-        InputError: A data set has no conventional model whose runs all have an accuracy, or a model
-            has no seed left to measure on.
+        InputError: A data set has no conventional model whose runs all have an accuracy, a model
+            has no seed left to measure on, or runs differ in more than their setting.
     """
-    runs = sorted(
-        (run_of(record) for record in records if record.config["lam"] == 0),
-        key=lambda run: (run.dataset, run.model, run.lr, run.seed),
-    )
+    runs = sorted((run_of(r) for r in records if r.config["lam"] == 0), key=place_of)
+    if twins := [one for one, other in pairwise(runs) if place_of(one) == place_of(other)]:
+        raise InputError(
+            f"{twins[0].dataset}, {twins[0].model}, seed {twins[0].seed}: two runs differ in more "
+            "than learning rate and init; summarise a study that crosses nothing else"
+        )
     targets: list[dict[str, Any]] = []
     costs: list[dict[str, Any]] = []
     pairs: dict[Scope, dict[Comparison, list[Pair]]] = {}
@@ -124,6 +134,11 @@ def efficiency(
     }
 
 
+def place_of(run: Run) -> tuple[str, str, float, str, int]:
+    """Return where a run stands in the crossing."""
+    return run.dataset, run.model, run.lr, run.init or "", run.seed
+
+
 def run_of(record: Record) -> Run:
     """Return what a record contributes; without validations where the run failed."""
     config, metrics = record.config, record.metrics or {}
@@ -138,6 +153,7 @@ def run_of(record: Record) -> Run:
         dataset=config["dataset"],
         model=config["model"],
         lr=config["lr"],
+        init=config.get("init"),
         seed=config["seed"],
         accuracy=math.nan if final is None else final,
         curves={
@@ -150,7 +166,8 @@ def run_of(record: Record) -> Run:
 def target_of(dataset: str, runs: Runs) -> dict[str, Any]:
     """Return the best conventional model of a data set, its accuracy, and the target from it.
 
-    A rate at which a run has no accuracy is no candidate: a mean over survivors would flatter it.
+    A setting at which a run has no accuracy is no candidate: a mean over survivors would flatter
+    it.
     """
     means = {
         cell: (float(np.mean([run.accuracy for run in members])), len(members))
@@ -163,46 +180,47 @@ def target_of(dataset: str, runs: Runs) -> dict[str, Any]:
             f"{dataset}: no conventional model ({', '.join(CONVENTIONAL)}) whose runs all have a "
             "validation accuracy; run some at lambda 0"
         )
-    (model, lr), (accuracy, n) = max(means.items(), key=lambda item: item[1][0])
+    (model, (lr, init)), (accuracy, n) = max(means.items(), key=lambda item: item[1][0])
     return {
-        "dataset": dataset, "model": model, "lr": lr, "accuracy": accuracy, "n": n,
+        "dataset": dataset, "model": model, "lr": lr, "init": init, "accuracy": accuracy, "n": n,
         "target": SHARE * accuracy,
     }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A model at the rate chosen for it.
+    """A model at the setting chosen for it.
 
     Attributes:
-        at_edge: Whether that is the smallest or largest rate of several.
+        at_edge: Whether its rate is the smallest or largest of several.
         tuning: Costs by unit on the tuning seeds.
         costs: Costs by unit on the other seeds; a unit that was not recorded is missing.
     """
 
     model: str
     lr: float
+    init: str | None
     at_edge: bool
     tuning: Mapping[str, Costs]
     costs: Mapping[str, Costs]
 
 
 def measure(runs: Runs, target: float, tuning_seeds: int) -> list[Arm]:
-    """Choose each model's rate on the first seeds and return what the others cost."""
-    rates: dict[str, dict[float, Runs]] = {}
-    for (model, lr), members in cells(runs).items():
-        rates.setdefault(model, {})[lr] = members
-    return [arm_of(model, by_rate, target, tuning_seeds) for model, by_rate in rates.items()]
+    """Choose each model's setting on the first seeds and return what the others cost."""
+    settings: dict[str, dict[Setting, Runs]] = {}
+    for (model, setting), members in cells(runs).items():
+        settings.setdefault(model, {})[setting] = members
+    return [arm_of(model, tried, target, tuning_seeds) for model, tried in settings.items()]
 
 
-def arm_of(model: str, by_rate: Mapping[float, Runs], target: float, tuning_seeds: int) -> Arm:
-    """Return a model at the rate that reached the target in the fewest steps."""
+def arm_of(model: str, tried: Mapping[Setting, Runs], target: float, tuning_seeds: int) -> Arm:
+    """Return a model at the setting that reached the target in the fewest steps."""
     tuning = {
-        lr: [run for run in runs if run.seed < tuning_seeds] for lr, runs in sorted(by_rate.items())
+        setting: [run for run in runs if run.seed < tuning_seeds] for setting, runs in tried.items()
     }
     steps = {
-        lr: costs_in("steps", runs, target)
-        for lr, runs in tuning.items()
+        setting: costs_in("steps", runs, target)
+        for setting, runs in tuning.items()
         if validated("steps", runs)
     }
     if not steps:
@@ -210,19 +228,21 @@ def arm_of(model: str, by_rate: Mapping[float, Runs], target: float, tuning_seed
             f"{model}: none of the first {tuning_seeds} seeds has a validation; run them first"
         )
     means = means_of(steps)
-    lr = min(means, key=lambda rate: means[rate])
-    rest = [run for run in by_rate[lr] if run.seed >= tuning_seeds]
+    chosen = min(means, key=lambda setting: means[setting])
+    rest = [run for run in tried[chosen] if run.seed >= tuning_seeds]
     if not rest:
         raise InputError(
-            f"{model}: has no seeds besides the {tuning_seeds} that its learning rate is chosen "
-            "on; run more seeds"
+            f"{model}: has no seeds besides the {tuning_seeds} that its setting is chosen on; run "
+            "more seeds"
         )
-    recorded = [u for u in UNITS if validated(u, tuning[lr]) and validated(u, rest)]
+    recorded = [u for u in UNITS if validated(u, tuning[chosen]) and validated(u, rest)]
+    (lr, init), rates = chosen, {rate for rate, _ in tried}
     return Arm(
         model=model,
         lr=lr,
-        at_edge=len(by_rate) > 1 and lr in (min(by_rate), max(by_rate)),
-        tuning={unit: costs_in(unit, tuning[lr], target) for unit in recorded},
+        init=init,
+        at_edge=len(rates) > 1 and lr in (min(rates), max(rates)),
+        tuning={unit: costs_in(unit, tuning[chosen], target) for unit in recorded},
         costs={unit: costs_in(unit, rest, target) for unit in recorded},
     )
 
@@ -270,6 +290,7 @@ def cost_row(modality: str, dataset: str, arm: Arm, unit: str) -> dict[str, Any]
         "dataset": dataset,
         "model": arm.model,
         "lr": arm.lr,
+        "init": arm.init,
         "lr_at_edge": arm.at_edge,
         "unit": unit,
         "n": costs.n,
@@ -299,9 +320,9 @@ def gain_row(scope: Scope, comparison: Comparison, pairs: Sequence[Pair]) -> dic
     }
 
 
-def cells(runs: Iterable[Run]) -> dict[tuple[str, float], Runs]:
-    """Return runs by model and learning rate."""
-    found: dict[tuple[str, float], list[Run]] = {}
+def cells(runs: Iterable[Run]) -> dict[tuple[str, Setting], Runs]:
+    """Return runs by model and setting."""
+    found: dict[tuple[str, Setting], list[Run]] = {}
     for run in runs:
-        found.setdefault((run.model, run.lr), []).append(run)
+        found.setdefault((run.model, (run.lr, run.init)), []).append(run)
     return dict(found)

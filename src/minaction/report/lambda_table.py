@@ -177,6 +177,10 @@ def budget_terms(cell: pd.DataFrame) -> dict[str, Any]:
 
 def label(factors: dict[str, Any]) -> str:
     """Return how a group is named: its data set, model and energy, then `factor = level`."""
-    return " \u00b7 ".join(
-        str(level) if name in GROUP else f"{name} = {level:g}" for name, level in factors.items()
-    )
+
+    def part(name: str, level: Any) -> str:
+        if name in GROUP:
+            return str(level)
+        return f"{name} = {level if isinstance(level, str) else format(level, 'g')}"
+
+    return " \u00b7 ".join(part(name, level) for name, level in factors.items())

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minaction.data.dataset import Dataset
+from minaction.data.dataset import Dataset, DataSpec
 from minaction.energy.build import build_energy
 from minaction.errors import MinActionError
 from minaction.measure.environment import cxx_compiler
@@ -328,7 +328,7 @@ def _stepper(
     cell: Cell, execution: Execution, dataset: Dataset, *, seed: int
 ) -> Iterator[nn.Module]:
     """Yield the model after each training step, epoch after epoch."""
-    model = build_model(cell.model, dataset.spec, parameters=cell.parameters, seed=seed)
+    model = _network(cell, dataset.spec, seed)
     execution.prepare(model)
     energy = build_energy(cell.energy, model, dataset.train.x[:2])
     objective = EnergyObjective(cross_entropy, energy, LAM)
@@ -347,8 +347,13 @@ def _stepper(
 def _has_images(cell: Cell, load: Load) -> bool:
     """Whether the cell's model has weights that can be laid out channels last."""
     spec = load(cell.dataset).spec
-    model = build_model(cell.model, spec, parameters=cell.parameters, seed=0)
-    return any(weight.dim() == 4 for weight in model.parameters())
+    return any(weight.dim() == 4 for weight in _network(cell, spec, 0).parameters())
+
+
+def _network(cell: Cell, spec: DataSpec, seed: int) -> nn.Module:
+    return build_model(
+        cell.model, spec, parameters=cell.parameters, seed=seed, ratio=cell.ratio, init=cell.init
+    )
 
 
 def _decided(

@@ -6,17 +6,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_KEYS = ("dataset", "model", "energy", "batch_size", "parameters")
+from minaction.models.catalog import Init
+
+_KEYS = ("dataset", "model", "energy", "batch_size", "parameters", "ratio")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Runs of one data set, architecture, size, energy and batch size.
+    """Runs of one data set, architecture, size, proportions, energy and batch size.
 
     Attributes:
         epochs: Epochs of all its runs together.
         steps: Steps of all those runs together whose length is given in steps.
         lr: Learning rate of the first of them; rates do not decide the speed.
+        ratio: Width ratio; None: the model's own proportions.
+        init: How the first of them starts, which does not decide the speed either; None: in the
+            model's own way.
     """
 
     dataset: str
@@ -27,19 +32,27 @@ class Cell:
     epochs: int
     lr: float
     steps: int = 0
+    ratio: float | str | None = None
+    init: Init | None = None
 
 
 def cells_of(configs: Iterable[Mapping[str, Any]]) -> list[Cell]:
     """Group run configurations into cells, in order of first appearance."""
     epochs: dict[tuple[Any, ...], int] = {}
     steps: dict[tuple[Any, ...], int] = {}
-    rates: dict[tuple[Any, ...], float] = {}
+    firsts: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for config in configs:
-        cell = tuple(config[key] for key in _KEYS)
+        cell = tuple(config.get(key) for key in _KEYS)
         epochs[cell] = epochs.get(cell, 0) + config.get("epochs", 0)
         steps[cell] = steps.get(cell, 0) + config.get("steps", 0)
-        rates.setdefault(cell, config["lr"])
+        firsts.setdefault(cell, config)
     return [
-        Cell(**dict(zip(_KEYS, cell, strict=True)), epochs=count, steps=steps[cell], lr=rates[cell])
+        Cell(
+            **dict(zip(_KEYS, cell, strict=True)),
+            epochs=count,
+            steps=steps[cell],
+            lr=firsts[cell]["lr"],
+            init=firsts[cell].get("init"),
+        )
         for cell, count in epochs.items()
     ]

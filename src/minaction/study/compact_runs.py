@@ -18,6 +18,7 @@ from minaction.data.load import load_dataset
 from minaction.errors import InputError, StudyDirectoryError, suggest
 from minaction.models.build import build_model
 from minaction.models.external import load_weights
+from minaction.study.design import model_options
 from minaction.study.directory import load_study_directory
 from minaction.study.journal import Record, RunStatus, latest_records
 from minaction.study.run import cross_entropy, train_config
@@ -124,7 +125,11 @@ def load_run_model(directory: str | Path, record: Record, dataset: Dataset) -> n
     """
     config = record.config
     model = build_model(
-        config["model"], dataset.spec, parameters=config["parameters"], seed=config["seed"]
+        config["model"],
+        dataset.spec,
+        parameters=config["parameters"],
+        seed=config["seed"],
+        **model_options(config),
     )
     load_weights(model, _weights_path(Path(directory), record.run_id))
     return model.eval()

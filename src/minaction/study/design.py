@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
+from minaction.models.catalog import Init
 from minaction.study.canonical import sha256_of
 from minaction.study.study_file import BUDGET, Study
 
@@ -13,7 +15,9 @@ BUDGET_TERMS = ("margin", "aim")
 """What the configuration of a budget run has besides the settings of its cell."""
 LAMBDA_TERMS = (*BUDGET_TERMS, "proximal")
 """What says how a run's lambda is found and acts; runs at lambda 0 have none of it."""
-_REAL = frozenset({"lam", "lr", "weight_decay", *BUDGET_TERMS})
+MODEL_OPTIONS = ("ratio", "init")
+"""What says how a model is built besides its size; a run that leaves it to the model has none."""
+_REAL = frozenset({"lam", "lr", "weight_decay", "ratio", *BUDGET_TERMS})
 
 
 class _Length(TypedDict, total=False):
@@ -36,6 +40,8 @@ class RunConfig(_Length):
     lr: float
     weight_decay: float
     parameters: int
+    ratio: NotRequired[float | str]
+    init: NotRequired[Init]
     margin: NotRequired[float]
     aim: NotRequired[float]
     proximal: NotRequired[bool]
@@ -66,6 +72,11 @@ def baseline_of(config: RunConfig) -> RunConfig:
     """Return the run a budget run is compared with: the same at lambda 0 and the first seed."""
     own = {key: level for key, level in config.items() if key not in LAMBDA_TERMS}
     return cast(RunConfig, {**own, "lam": 0.0, "seed": 0})
+
+
+def model_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run's configuration says of `build_model`'s options."""
+    return {key: config[key] for key in MODEL_OPTIONS if key in config}
 
 
 def _with_terms(config: dict[str, Any], study: Study) -> RunConfig:

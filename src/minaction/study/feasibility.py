@@ -41,8 +41,9 @@ def _problems(cells: Sequence[Cell], load: Load) -> Iterator[str]:
             check_batch_size(cell.batch_size, dataset.train)
         except InputError as error:
             yield f"{cell.dataset}: {error}"
-    for name, model, parameters in dict.fromkeys((c.dataset, c.model, c.parameters) for c in cells):
+    sizes = dict.fromkeys((c.dataset, c.model, c.parameters, c.ratio) for c in cells)
+    for name, model, parameters, ratio in sizes:
         try:
-            sized_builder(model, load(name).spec, parameters)
+            sized_builder(model, load(name).spec, parameters, ratio)
         except InputError as error:
             yield str(error)

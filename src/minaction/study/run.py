@@ -26,7 +26,7 @@ from minaction.measure.training_macs import TrainingMacs, training_macs
 from minaction.models.build import build_model
 from minaction.models.sizing import count_parameters
 from minaction.objective.objective import EnergyObjective
-from minaction.study.design import RunConfig, run_id
+from minaction.study.design import RunConfig, model_options, run_id
 from minaction.study.journal import Record, RunStatus, sync_directory
 from minaction.study.study_file import BUDGET
 from minaction.train.evaluate import (
@@ -77,7 +77,9 @@ def run_one(
     """
     started = datetime.now(UTC)
     spec, parameters = dataset.spec, config["parameters"]
-    model = build_model(config["model"], spec, parameters=parameters, seed=config["seed"])
+    model = build_model(
+        config["model"], spec, parameters=parameters, seed=config["seed"], **model_options(config)
+    )
     sample = dataset.train.x[:WIRING_SAMPLES]
     energies = {name: build_energy(name, model, sample) for name in ENERGIES}
     macs = training_macs(model, sample)

@@ -27,7 +27,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from minaction.data.sources import SOURCES
 from minaction.energy.catalog import ENERGIES
 from minaction.errors import StudyFileError, suggest
-from minaction.models.catalog import MODELS
+from minaction.models.catalog import MODELS, Init
+from minaction.models.ratio import parse_ratio
 from minaction.study.canonical import sha256_of
 from minaction.study.toml_text import one_line, shown, shown_key, toml_value
 
@@ -73,6 +74,11 @@ def _problem(text: str) -> PydanticCustomError:
     return PydanticCustomError("study", "{text}", {"text": text})
 
 
+def _is_ratio(ratio: float | str) -> float | str:
+    parse_ratio(ratio)
+    return ratio
+
+
 # -0.0 + 0.0 is 0.0: minus zero is no level of its own.
 _OneZero = AfterValidator(lambda number: number + 0.0)
 
@@ -85,6 +91,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Margin = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Parameters = Annotated[int, Field(ge=1, le=10**12)]
+Ratio = Annotated[float | str, AfterValidator(_is_ratio)]
 AutoOrBool = Literal["auto"] | bool
 
 _A_COUNT = "a whole number from 1 to 1,000,000"
@@ -104,6 +111,8 @@ _EXPECTED = {
     "steps": _A_COUNT,
     "validate_every": _A_COUNT,
     "parameters": "a whole number from 1 to 1,000,000,000,000",
+    "ratio": 'a number or fraction above 0 and at most 4, such as "2/3", or "golden"',
+    "init": '"pytorch" or "he"',
     "proximal": "true or false",
     "save_weights": "true or false",
     "precision": '"auto", "float32" or "bfloat16"',
@@ -131,7 +140,12 @@ class Header(Table):
 
 
 class Factors(Table):
-    """`[factors]`: the levels that are crossed; a scalar counts as a list of one."""
+    """`[factors]`: the levels that are crossed; a scalar counts as a list of one.
+
+    Attributes:
+        ratio: Width of a hidden layer over that of the one before; see `build_model`.
+        init: How layers that a ReLU or a spiking neuron follows start; see `build_model`.
+    """
 
     dataset: Levels[DatasetName]
     model: Levels[ModelName]
@@ -142,6 +156,8 @@ class Factors(Table):
     lr: Levels[Positive] | None = None
     weight_decay: Levels[NonNegative] | None = None
     parameters: Levels[Parameters] | None = None
+    ratio: Levels[Ratio] | None = None
+    init: Levels[Init] | None = None
 
 
 class Train(Table):
@@ -150,6 +166,8 @@ class Train(Table):
     Attributes:
         steps: Optimiser steps of a run, the same on every data set, in place of `epochs`.
         validate_every: Steps between two validations; default: those of an epoch.
+        ratio: As in `[factors]`; default: every model has its own proportions.
+        init: As in `[factors]`; default: every model starts in its own way.
         proximal: Lambda acts through proximal steps that take units out, priced by their MACs,
             in place of the loss; for the energy "unit_macs".
     """
@@ -161,6 +179,8 @@ class Train(Table):
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0
     parameters: Parameters = 100_000
+    ratio: Ratio | None = None
+    init: Init | None = None
     proximal: bool = False
     save_weights: bool = False
 
@@ -247,12 +267,16 @@ class Study(Table):
 
     @property
     def levels(self) -> dict[str, tuple[str | int | float, ...]]:
-        """Levels of everything a run is configured by, seeds aside; most have just one."""
-        return {
+        """Levels of everything a run is configured by, seeds aside; most have just one.
+
+        What the file leaves to the models, `ratio` or `init`, is no key of it.
+        """
+        crossed = {
             key: (getattr(self.train, key),) if levels is None else levels
             for key, levels in self.factors
             if not (key == "epochs" and self.train.steps)
         }
+        return {key: levels for key, levels in crossed.items() if levels != (None,)}
 
     @property
     def length(self) -> dict[str, int]:
