@@ -321,6 +321,22 @@ def as_markdown(found: Mapping[str, Any]) -> str:
     )
 
 
+def summary_table(found: Mapping[str, Any]) -> str:
+    """Return one row per cell: how much faster, and what it costs in accuracy."""
+    entries = found["cells"][0]["latency"]
+    heads = [f"times faster, {entry['runtime']}, batch {entry['batch']}" for entry in entries]
+    heads = ["", *heads, "accuracy, pp", "against dense, tuned, pp"]
+    rows = (
+        [
+            f"{cell['dataset']}, {cell['model']}",
+            *(bracketed(entry["speedup"], ".2f") for entry in cell["latency"]),
+            *(bracketed(cell["change_pp"][name], "+.2f") for name in ("dense", "dense_tuned")),
+        ]
+        for cell in found["cells"]
+    )
+    return f"{table_row(heads)}|{'---|' * len(heads)}\n{''.join(map(table_row, rows))}"
+
+
 def accuracy_row(cell: Mapping[str, Any]) -> str:
     """Return a cell's row of the first table."""
     values = [cell["accuracy"][name] for name in ("dense", "dense_tuned", "compacted")]

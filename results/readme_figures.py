@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from budget_against_grid import tables
+from compact_report import summary_table
 
 from minaction.report import formatting as write
 from minaction.report.comparison import REFERENCE
@@ -32,6 +33,7 @@ def main() -> None:
         "headline": headline_section,
         "sweep": sweep_section,
         "budget": budget_section,
+        "compact": compact_section,
         "speed": speed_section,
     }
     for name, section in sections.items():
@@ -173,6 +175,30 @@ def budget_section() -> str:
         "split, with 95 % intervals over seeds "
         "([results/budget/comparison.md](results/budget/comparison.md)):\n\n"
         f"{tables(found)}"
+    )
+
+
+def compact_section() -> str:
+    """Return what `results/compact` came to."""
+    path = RESULTS / "compact" / "compaction.json"
+    if not path.exists():
+        return (
+            "Not measured yet; `minaction study run recipes/compact.toml --out results/compact` "
+            "and `python results/compact_report.py` measure it.\n"
+        )
+    found = json.loads(path.read_text(encoding="utf-8"))
+    first = found["cells"][0]
+    return (
+        "With `proximal = true` lambda takes hidden units out for good while a network trains, "
+        "those first that cause the most MACs for what they are worth; `minaction compact` then "
+        "removes them. A CNN of "
+        f"{first['parameters']:,} parameters within a budget of {write.margin(found['margin'])}, "
+        f"{first['seeds']} seeds, then fine-tuned for {found['fine_tune_epochs']:g} epochs, "
+        f"measured on one thread ({found['cpu']}) in turns with its dense original. Accuracy on "
+        "the test split against the dense network as it was trained, and against the same "
+        "fine-tuned for as long; 95 % intervals over seeds "
+        "([results/compact/compaction.md](results/compact/compaction.md)):\n\n"
+        f"{summary_table(found)}"
     )
 
 
