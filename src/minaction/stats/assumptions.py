@@ -12,9 +12,8 @@ from scipy import special  # scipy.stats takes most of a second to import
 from minaction.errors import InputError
 from minaction.stats.factorial_data import read_factorial
 from minaction.stats.linear_model import fit_factorial
+from minaction.stats.normality import SHAPIRO_LIMIT, dagostino_pearson, shapiro_wilk
 
-SHAPIRO_LIMIT = 5000
-"""Most residuals for which the p value of Shapiro and Wilk's test is known."""
 FEWEST = 3
 """Fewest rows of a cell in a test of equal variances: two have the same deviation always."""
 
@@ -98,13 +97,9 @@ def equal_variances(residuals: np.ndarray, cells: np.ndarray, center: str) -> tu
 
 def normality(residuals: np.ndarray) -> tuple:
     """Return name, statistic, p and n of the test that residuals are normal."""
-    from scipy import stats  # takes most of a second
-
     n = residuals.size
     if n < FEWEST:
         return "Shapiro-Wilk", np.nan, np.nan, n
     if n <= SHAPIRO_LIMIT:
-        statistic, p = stats.shapiro(residuals)
-        return "Shapiro-Wilk", float(statistic), float(p), n
-    statistic, p = stats.normaltest(residuals)
-    return "D'Agostino-Pearson", float(statistic), float(p), n
+        return "Shapiro-Wilk", *shapiro_wilk(residuals), n
+    return "D'Agostino-Pearson", *dagostino_pearson(residuals), n
