@@ -56,9 +56,10 @@ COMMANDS = [
     ["study", "status"],
     ["study", "verify"],
     ["study", "export"],
+    ["analyse"],
     ["report"],
 ]
-READERS = [["study", "status"], ["study", "verify"], ["study", "export"], ["report"]]
+READERS = [["study", "status"], ["study", "verify"], ["study", "export"], ["analyse"], ["report"]]
 PROGRAM = [sys.executable, "-m", "minaction"]
 
 
@@ -489,7 +490,7 @@ def test_a_stopped_run_says_how_to_go_on(tmp_path, number):
     assert "stopped; finished runs are kept in out" in rest.splitlines()[-1]
 
 
-# --- status, verify, export, report ---
+# --- status, verify, export, analyse, report ---
 
 
 @pytest.mark.parametrize("command", READERS, ids=" ".join)
@@ -552,6 +553,37 @@ def test_verify_finds_a_run_that_is_finished_twice(cli, directory):
     assert f"journal: {name} finished in: found 'lines 1 and 5', expected 'one line'" in one_line(
         err
     )
+
+
+def test_analyse(cli, directory):
+    code, out, err = cli("analyse", directory)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "tiny: All 4 runs are done (4 ok)."
+    assert "1. NOT TESTED BY THIS STUDY: architecture alone" in out
+    assert "Analysis of variance of the test accuracy: 2 lam" in out
+    code, out, err = cli("analyse", directory, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found["schema"] == 1
+    assert [row["effect"] for row in found["factorial"][0]["rows"]] == ["lam", "seed", "Residual"]
+
+
+def test_analyse_of_a_study_half_done(cli, directory):
+    path = directory / JOURNAL_NAME
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    code, out, err = cli("analyse", directory)
+    assert (code, err) == (0, "")
+    assert "2 not run yet: every number below is provisional." in out
+
+
+def test_a_share_beyond_1_is_named_with_file_and_run(refused, directory):
+    path = directory / JOURNAL_NAME
+    first, *rest = path.read_text().splitlines()
+    record = json.loads(first)
+    record["metrics"]["test_accuracy"] = 1.5
+    path.write_text("\n".join([json.dumps(record), *rest, ""]))
+    said = refused("analyse", directory)
+    assert said.startswith(f"{path}: run {record['run_id']}: test_accuracy is 1.5, expected")
 
 
 def test_status_of_a_study_half_done(cli, directory):

@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "train": {"errors", "energy", "objective", "data", "models", "compaction"},
     "study": {"errors", "energy", "objective", "data", "models", "measure", "train", "compaction"},
     "stats": {"errors"},
-    "report": {"errors", "stats", "study"},
+    "report": {"errors", "data", "stats", "study"},
     "progress": {"errors", "study"},
 }
 ANYTHING = {"", "__main__", "cli", "commands"}  # the public API and the command line

@@ -20,7 +20,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from minaction.commands import audit, compact, data, machine, studies
+from minaction.commands import analyse, audit, compact, data, machine, studies
 from minaction.commands.studies import INTERRUPTED
 from minaction.errors import MinActionError
 
@@ -37,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(machine.env)
 app.command()(studies.quickstart)
+app.command()(analyse.analyse)
 app.command()(studies.report)
 app.command()(audit.audit)
 app.command()(compact.compact)

@@ -20,6 +20,7 @@ from minaction.stats.costs import (
     median_cost,
     restricted_mean,
 )
+from minaction.study.gauge_fields import finite_number
 from minaction.study.journal import Record
 
 CONVENTIONAL = ("mlp", "cnn", "gru", "tcn", "transformer")
@@ -142,13 +143,11 @@ def place_of(run: Run) -> tuple[str, str, float, str, int]:
 def run_of(record: Record) -> Run:
     """Return what a record contributes; without validations where the run failed."""
     config, metrics = record.config, record.metrics or {}
-    entries = [entry for entry in record.history if entry.get("val_accuracy") is not None]
-    steps = np.array([entry["step"] for entry in entries], np.float64)
-    seconds = np.array([entry["train_seconds"] for entry in entries], np.float64)
-    per_step = metrics.get("train_macs_per_step")
+    looks = np.array(list(validations(record)), np.float64).reshape(-1, 3)
+    steps, seconds, accuracy = looks.T
+    per_step = finite_number(metrics.get("train_macs_per_step"))
     macs = np.empty(0) if per_step is None else steps * per_step
-    accuracy = np.array([entry["val_accuracy"] for entry in entries], np.float64)
-    final = metrics.get("val_accuracy")
+    final = finite_number(metrics.get("val_accuracy"))
     return Run(
         dataset=config["dataset"],
         model=config["model"],
@@ -161,6 +160,17 @@ def run_of(record: Record) -> Run:
             for unit, spent in zip(UNITS, (steps, macs, seconds), strict=True)
         },
     )
+
+
+def validations(record: Record) -> Iterator[tuple[float, float, float]]:
+    """Yield steps, seconds and accuracy of each validation that has all three."""
+    for entry in record.history:
+        if isinstance(entry, dict):
+            step, spent, accuracy = (
+                finite_number(entry.get(name)) for name in ("step", "train_seconds", "val_accuracy")
+            )
+            if step is not None and spent is not None and accuracy is not None:
+                yield step, spent, accuracy
 
 
 def target_of(dataset: str, runs: Runs) -> dict[str, Any]:

@@ -37,7 +37,12 @@ CHOSEN = (
 
 
 def lambda_tables(
-    frame: pd.DataFrame, records: Sequence[Record], *, margin: float, alpha: float, rule: str
+    frame: pd.DataFrame,
+    records: Sequence[Record] | None,
+    *,
+    margin: float,
+    alpha: float,
+    rule: str,
 ) -> list[dict[str, Any]]:
     """Return one table per data set, model, energy and every other factor that varies.
 
@@ -50,7 +55,7 @@ def lambda_tables(
 
     Args:
         frame: From `run_frame`.
-        records: The records behind it, for the layers.
+        records: The records behind it, for the layers; None for tables without them.
         margin: Non-inferiority margin of the choice, a fraction of accuracy.
         alpha: Level of its one-sided test.
         rule: Name of the rule, see `select_lambda`.
@@ -63,7 +68,7 @@ def lambda_tables(
     by = grouping(frame)
     grid = frame.loc[frame["lam"] != BUDGET, :].astype({"lam": float})
     choices = select_lambda(grid, by=by, margin=margin, alpha=alpha, rule=rule)
-    layers = layer_frame(frame, records)
+    layers = None if records is None else layer_frame(frame, records)
     tables = []
     for _, group in frame.groupby(by, sort=False):
         factors = {name: group[name].tolist()[0] for name in by}
@@ -74,7 +79,7 @@ def lambda_tables(
             names
             | own
             | {"gauge_missing": missing_reasons(group)}
-            | layer_table(of_group(layers, factors), factors["energy"])
+            | ({} if layers is None else layer_table(of_group(layers, factors), factors["energy"]))
         )
     return tables
 

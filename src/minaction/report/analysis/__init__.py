@@ -1,0 +1,1 @@
+"""A study analysed: which tests, on which runs, with what verdicts and warnings."""
