@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -145,18 +144,19 @@ def without_letters(displays: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def uncovered(tables: list[dict[str, Any]]) -> Iterator[str]:
-    """Yield a sentence for each reason why gauge fixing does not cover a table's networks."""
-    reasons: Counter[tuple[str, str]] = Counter()
+    """Yield a sentence for each model whose networks gauge fixing does not cover, and why."""
+    reasons: dict[str, list[str]] = {}
     for table in tables:
         done = sum(row["statuses"][RunStatus.OK] for row in table["rows"])
         missing = table["gauge_missing"]
         if missing and sum(entry["runs"] for entry in missing) == done:
-            reasons[table["factors"]["model"], missing[0]["reason"]] += 1
-    for (model, reason), count in reasons.items():
-        where = f"{count} lambda table{'' if count == 1 else 's'}"
+            reasons.setdefault(table["factors"]["model"], []).append(missing[0]["reason"])
+    for model, given in reasons.items():
+        where = f"{len(given)} lambda table{'' if len(given) == 1 else 's'}"
+        others = "" if len(set(given)) == 1 else "; others: --json"
         yield (
             f"{model}: no gauge-fixed energy in {where}, so a fall of the raw one may be mere "
-            f"rescaling ({reason})."
+            f"rescaling ({min(given, key=len)}{others})."
         )
 
 
