@@ -5,6 +5,7 @@ import math
 import plotly.graph_objects as go
 import pytest
 
+from minaction.report.figure_table import figure_table
 from minaction.report.figures import figures
 from minaction.report.tables import compute_findings
 from minaction.report.traces import lambda_places
@@ -110,6 +111,31 @@ def test_the_chosen_lambda_is_ringed(sweep):
     selected = [row["validation"]["selected"] for row in sweep["lambda_tables"][0]["rows"]]
     assert [symbol.endswith("-open") for symbol in trace["marker"]["symbol"]] == selected
     assert sum(selected) == 1
+
+
+def test_a_panels_table_has_its_points_in_the_units_of_its_axes(sweep):
+    (panel, *_) = {one.id: one for one in figures(sweep)}["trade-off"].panels
+    table = figure_table(panel.spec)
+    assert table["columns"] == [
+        *("series", "raw energy (log)", "raw energy (log) low", "raw energy (log) high"),
+        *("test accuracy (%)", "test accuracy (%) low", "test accuracy (%) high"),
+    ]
+    rows = sweep["lambda_tables"][0]["rows"]
+    assert [row[0] for row in table["rows"]] == ["mlp"] * 5 + ["cnn"] * 5
+    for shown, row in zip(table["rows"][:5], rows, strict=True):
+        energy, accuracy = row["energy"], row["test_accuracy"]
+        assert shown[1:4] == pytest.approx([energy[key] for key in ("estimate", "low", "high")])
+        assert shown[4:] == pytest.approx(
+            [100 * accuracy[key] for key in ("estimate", "low", "high")]
+        )
+
+
+def test_a_table_without_bars_has_no_columns_for_them(make):
+    study = make.study(seeds=1)
+    panel = figures(compute_findings(study, make.records(study)))[0].panels[0]
+    table = figure_table(panel.spec)
+    assert table["columns"] == ["series", "λ", "test accuracy (%)"]
+    assert [row[:2] for row in table["rows"]] == [["mlp", "0"], ["mlp", "1e-3"]]
 
 
 def test_what_cannot_be_drawn_is_left_out(make):

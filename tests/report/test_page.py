@@ -53,8 +53,8 @@ def read_strictly(page):
 
 def render(make, text=None, seeds=3, change=None):
     study = make.study(text or make.small, seeds=seeds)
-    findings = compute_findings(study, make.records(study, change))
-    return render_page(study, findings)
+    records = make.records(study, change)
+    return render_page(study, compute_findings(study, records), records)
 
 
 def without_plotly(page):
@@ -75,8 +75,9 @@ def test_the_page_is_well_formed_and_self_contained(make):
 def test_the_same_journal_gives_the_same_bytes(make):
     study = make.study(make.sweep, seeds=3)
     records = make.records(study)
-    first = render_page(study, compute_findings(study, records))
-    assert render_page(study, compute_findings(study, records[::-1])) == first
+    first = render_page(study, compute_findings(study, records), records)
+    backwards = records[::-1]
+    assert render_page(study, compute_findings(study, backwards), backwards) == first
 
 
 def test_headlines_come_first_and_numbers_are_written_for_people(make):
@@ -96,8 +97,13 @@ def test_headlines_come_first_and_numbers_are_written_for_people(make):
 
 def test_the_embedded_findings_are_the_findings(make):
     study = make.study()
-    findings = compute_findings(study, make.records(study))
-    assert parse_page(render_page(study, findings)).findings == findings
+    records = make.records(study)
+    findings = compute_findings(study, records)
+    content = parse_page(render_page(study, findings, records))
+    assert content.findings == findings
+    assert list(content.records) == [run["run_id"] for run in findings["runs"]]
+    for record in records:
+        assert content.records[record.run_id] == json.loads(record.to_line())
 
 
 def test_nothing_from_names_and_errors_becomes_markup(make):
@@ -113,9 +119,11 @@ def test_nothing_from_names_and_errors_becomes_markup(make):
         )
 
     strange = replace(make.records(study)[0], run_id=NASTY, config={"dataset": NASTY})
-    findings = compute_findings(study, [*make.records(study, poison), strange])
-    page = render_page(study, findings)
-    plain = read_strictly(render_page(study, compute_findings(study, make.records(study))))
+    records = [*make.records(study, poison), strange]
+    findings = compute_findings(study, records)
+    page = render_page(study, findings, records)
+    records = make.records(study)
+    plain = read_strictly(render_page(study, compute_findings(study, records), records))
     assert read_strictly(page).tags.count("script") == plain.tags.count("script")
     assert "<script>alert" not in page
     assert "\x00" not in page
@@ -139,8 +147,8 @@ def test_any_text_is_safe_in_markup_and_in_scripts(text):
 )
 def test_an_unfinished_study_has_a_page(make, records, says):
     study = make.study(seeds=4)
-    findings = compute_findings(study, make.records(study)[:records])
-    page = render_page(study, findings)
+    made = make.records(study)[:records]
+    page = render_page(study, compute_findings(study, made), made)
     read_strictly(page)
     assert says in page
     assert ("<figure" in page) == (records > 0)
@@ -235,9 +243,19 @@ def test_a_budget_has_its_row_and_its_result(make):
     assert "multiplier found" not in render(make)
 
 
-def test_a_large_run_table_shows_the_first_runs_and_says_so(make):
+def test_a_large_run_table_has_every_run_and_lays_out_the_first_ones(make):
     page = render(make, make.sweep, seeds=30)
-    assert "The first 500 of 600 runs; the journal has all." in page
-    assert page.count('data-path="runs.499.') > 0
-    assert 'data-path="runs.500.' not in page
-    assert len(parse_page(page).findings["runs"]) == 600
+    read_strictly(page)
+    content = parse_page(page)
+    assert {f"runs.{i}.run_id" for i in range(600)} <= {path for path, _ in content.cells}
+    assert page.count("<tr hidden>") == 500
+    assert len(content.records) == 600
+    assert "#run-table tr[hidden] { display: table-row; }" in page  # where scripts are off
+
+
+def test_runs_are_counted_by_modality(make):
+    text = make.sweep.replace('"fashion-mnist"', '"docstrings"').replace(', "cnn"', "")
+    cells = cells_of(render(make, text, seeds=1))
+    at = "counts.by_modality"
+    assert [cells[f"{at}.{i}.level"] for i in (0, 1)] == ["vision", "text"]
+    assert [cells[f"{at}.{i}.statuses.ok"] for i in (0, 1)] == ["5", "5"]

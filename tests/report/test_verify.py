@@ -8,7 +8,8 @@ import pytest
 
 from minaction.errors import InputError
 from minaction.report.build import write_report
-from minaction.report.verify import verify_report
+from minaction.report.records import pack, unpack
+from minaction.report.verify import parse_page, verify_report
 from minaction.study.journal import JOURNAL_NAME
 
 
@@ -121,6 +122,39 @@ def test_a_changed_number_of_the_embedded_findings_is_found(directory):
 def test_a_changed_plot_is_found(directory):
     alter(directory, r'("y":\[)[\d.]+', r"\g<1>42.0")
     assert differing(directory) == ["plot accuracy-0-data.data.0.y.0"]
+
+
+def test_a_changed_number_of_a_figures_table_is_found(directory):
+    alter(directory, r'("rows":\[\["mlp","0",)[\d.]+', r"\g<1>42.0")
+    assert differing(directory) == ["plot accuracy-0-data.table.rows.0.2"]
+
+
+def repack(directory, change):
+    def changed(found):
+        records = unpack(json.loads(found[2]))
+        change(records)
+        return f'{found[1]}"{pack([json.dumps(record) for record in records])}"<'
+
+    alter(directory, r'(id="records-0" class="records">)("[^<]*")<', changed)
+
+
+def test_a_changed_record_is_found(directory):
+    name = parse_page((directory / "report.html").read_text("utf-8")).findings["runs"][2]["run_id"]
+    repack(directory, lambda records: records[2]["metrics"].update(steps=7))
+    assert differing(directory) == [f"record {name}.metrics.steps"]
+
+
+def test_a_record_that_was_taken_out_is_found(directory):
+    name = parse_page((directory / "report.html").read_text("utf-8")).findings["runs"][7]["run_id"]
+    repack(directory, lambda records: records.pop())
+    assert differing(directory) == [f"record {name}"]
+
+
+@pytest.mark.parametrize("block", ['"!"', '"AAAA"', "7", f'"{pack(["1"])}"', '"é"'])
+def test_records_that_cannot_be_unpacked_are_no_report(directory, block):
+    alter(directory, r'(id="records-0" class="records">)"[^<]*"<', rf"\g<1>{block}<")
+    with pytest.raises(InputError, match="not a minAction report"):
+        verify_report(directory)
 
 
 def test_a_changed_headline_is_found(directory):

@@ -36,6 +36,7 @@ def write_report(directory: str | Path, output: str | Path | None = None) -> Pat
         raise InputError(f"{path}: is a folder; give the path of an .html file")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; make it first")
-    findings = compute_findings(study, latest_records(directory))
-    write_text_atomically(path, render_page(study, findings))
+    records = latest_records(directory)
+    findings = compute_findings(study, records)
+    write_text_atomically(path, render_page(study, findings, records))
     return path

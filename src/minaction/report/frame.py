@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from minaction.data.sources import source_of
 from minaction.study.design import LAMBDA_TERMS, RunConfig, run_id, runs
 from minaction.study.gauge_fields import finite_number, gauge_fixed, layer_gauge_fixed
 from minaction.study.journal import Record, RunStatus
@@ -141,6 +142,11 @@ def grouping(frame: pd.DataFrame) -> list[str]:
     fixed = {*GROUP, "lam", "seed", *LAMBDA_TERMS}
     settings = [name for name in RunConfig.__annotations__ if name not in fixed]
     return [*GROUP, *(name for name in settings if name in frame and len(set(frame[name])) > 1)]
+
+
+def modalities(frame: pd.DataFrame) -> list[str]:
+    """Return the modality of each row's data set."""
+    return [source_of(name).modality for name in frame["dataset"]]
 
 
 def lambda_levels(frame: pd.DataFrame) -> list[float | str]:

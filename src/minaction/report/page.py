@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from string import Template
 
 from plotly.offline import get_plotlyjs
 
+from minaction.report.figure_table import figure_table
 from minaction.report.figures import Figure, figures
 from minaction.report.markup import details, element, embedded_json, escape, section
 from minaction.report.page_lambda import choice_table, lambda_section
-from minaction.report.page_tables import (
-    breakdown_tables,
-    provenance_table,
-    run_table,
-    timing_content,
-)
+from minaction.report.page_runs import run_section
+from minaction.report.page_tables import breakdown_tables, provenance_table, timing_content
+from minaction.report.records import record_blocks
 from minaction.report.tables import Findings
+from minaction.study.journal import Record
 from minaction.study.study_file import Study
 
 FINDINGS_ID = "findings"
@@ -26,16 +25,17 @@ FIGURE_CLASS = "figure-data"
 """Class of the blocks of JSON that hold the plots, each with the id of its plot and `-data`."""
 
 
-def render_page(study: Study, findings: Findings) -> str:
+def render_page(study: Study, findings: Findings, records: Sequence[Record]) -> str:
     """Return the report as one HTML page that needs nothing from outside.
 
-    plotly.js, the style, the plots and the findings are inside; a content security policy forbids
-    every request. Each visible number carries the path of its finding in `data-path`. Nothing
-    depends on when or where the page is made.
+    plotly.js, the style, the plots, the findings and the records are inside; a content security
+    policy forbids every request. Each visible number carries the path of its finding in
+    `data-path`. Nothing depends on when or where the page is made.
 
     Args:
         study: The study file, frozen.
         findings: From `compute_findings`.
+        records: The records behind them.
     """
     drawn = figures(findings)
     package = resources.files("minaction.report")
@@ -44,7 +44,9 @@ def render_page(study: Study, findings: Findings) -> str:
         title=escape(title),
         style=(package / "page.css").read_text("utf-8"),
         body=body(findings, drawn),
-        data=data_blocks(findings, drawn),
+        data=data_blocks(findings, drawn)
+        + record_blocks(records, [run["run_id"] for run in findings["runs"]]),
+        script=(package / "page.js").read_text("utf-8"),
         plotly=get_plotlyjs() if drawn else "",
     )
 
@@ -61,8 +63,8 @@ def body(findings: Findings, drawn: list[Figure]) -> str:
             section("curves", "Figures", *(figure(one) for one in drawn)),
             section("choice", "Chosen \u03bb", choice_table(findings) if begun else ""),
             section("lambda", "What each \u03bb does", lambda_section(findings) if begun else ""),
-            section("breakdown", "Runs by status", breakdown_tables(findings)),
-            section("runs", "All runs", run_table(findings)),
+            section("breakdown", "Runs by modality, model and status", breakdown_tables(findings)),
+            section("runs", "All runs", run_section(findings)),
             section("provenance", "Provenance", commands(findings), provenance_table(findings)),
             section("timing", "Time", timing_content(findings)),
             "</main>\n",
@@ -88,7 +90,8 @@ def figure(drawn: Figure) -> str:
     """Return the places the page's script draws a figure's panels in, and the caption."""
     places = "\n".join(
         f'<div class="panel">\n{element("h4", f"figures.{panel.id}", panel.title)}\n'
-        f'<div class="plot" id="{escape(panel.id)}" role="img" '
+        f'<div class="plot" id="{escape(panel.id)}" role="group" '
+        f'data-figure="{escape(drawn.title)}" '
         f'aria-label="{escape(f"{drawn.title}, {panel.title}; numbers in the tables below")}">'
         "</div>\n</div>"
         for panel in drawn.panels
@@ -104,7 +107,10 @@ def data_blocks(findings: Findings, drawn: list[Figure]) -> str:
     """Return the findings and the plots as blocks of JSON."""
     plots = [panel for one in drawn for panel in one.panels]
     return embedded_json(FINDINGS_ID, "findings", findings) + "".join(
-        embedded_json(f"{panel.id}-data", FIGURE_CLASS, panel.spec) for panel in plots
+        embedded_json(
+            f"{panel.id}-data", FIGURE_CLASS, {**panel.spec, "table": figure_table(panel.spec)}
+        )
+        for panel in plots
     )
 
 
@@ -115,6 +121,6 @@ def commands(findings: Findings) -> str:
         "minaction report DIR                        # makes this page",
         "minaction study verify DIR                  # recomputes every number on it",
     )
-    shown = f"<pre>{element('code', 'commands', chr(10).join(lines))}</pre>\n"
-    file = f"<pre>{element('code', 'study.file', findings['study']['file'])}</pre>"
+    shown = f'<pre tabindex="0">{element("code", "commands", chr(10).join(lines))}</pre>\n'
+    file = f'<pre tabindex="0">{element("code", "study.file", findings["study"]["file"])}</pre>'
     return shown + details("study.toml, every default spelled out", "study.file", file)

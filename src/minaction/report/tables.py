@@ -14,6 +14,7 @@ from minaction.report.frame import (
     MEASURED,
     MISSING,
     grouping,
+    modalities,
     outside_design,
     run_frame,
     status_counts,
@@ -27,7 +28,7 @@ from minaction.study.study_file import Study
 Findings = dict[str, Any]
 """Strings, numbers, null, lists and dicts only; the keys are those `compute_findings` names."""
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the findings, and so of what a stored page is compared with."""
 
 
@@ -43,7 +44,7 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
 
     Returns:
         `schema`; `study` (its name, rule and hashes); `headlines` and `warnings`, sentences;
-        `counts`, runs by status, over all and by data set and model; `lambda_tables`, see
+        `counts`, runs by status, over all and by modality, data set and model; `lambda_tables`, see
         `lambda_tables`; `gauge`, how many of the `ok` runs have a gauge-fixed energy and the
         largest relative change of an output that gauge fixing caused; `runs`, one row per recorded
         run; `outside_design`, records of no planned run; `provenance`; `timing`. Fractions are
@@ -96,13 +97,14 @@ def study_summary(study: Study) -> dict[str, Any]:
 
 
 def counts(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return the number of runs by status, and the same by data set and by model."""
+    """Return the number of runs by status, and the same by modality, data set and model."""
     statuses = status_counts(frame)
     return {
         "planned": len(frame),
         "done": len(frame) - statuses[MISSING] - statuses["failed"],
         "recorded": len(frame) - statuses[MISSING],
         "statuses": statuses,
+        "by_modality": breakdown(frame.assign(modality=modalities(frame)), "modality"),
         "by_dataset": breakdown(frame, "dataset"),
         "by_model": breakdown(frame, "model"),
     }

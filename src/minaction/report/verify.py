@@ -14,6 +14,7 @@ from typing import Any, cast
 from minaction.errors import InputError
 from minaction.report.build import REPORT_NAME
 from minaction.report.page import FIGURE_CLASS, FINDINGS_ID, render_page
+from minaction.report.records import RECORDS_CLASS, unpack
 from minaction.report.tables import SCHEMA, compute_findings
 from minaction.study.design import RunConfig, baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
@@ -30,7 +31,8 @@ class Difference:
 
     Attributes:
         path: Where: a path in the findings, `page: …` for what a reader sees, `plot …` for a
-            figure's data, `journal: …` for a record or its lines.
+            figure's data, `record …` for a run's record on the page, `journal: …` for a record or
+            its lines.
         stored: What is there, `ABSENT` where nothing is.
         recomputed: What should be there, `ABSENT` where nothing should.
     """
@@ -59,11 +61,12 @@ class Verification:
 def verify_report(directory: str | Path, page: str | Path | None = None) -> Verification:
     """Recompute every number of a study's report from its journal and compare.
 
-    Compared are the findings embedded in the page, the data of its plots, and every table cell
-    and sentence as a reader sees it; and of the journal that no run was recorded again after it was
-    finished, that each run's id is the hash of its configuration, that the run belongs to the
-    design, that it was made under this study file with this `[analysis]` (a rule changed after the
-    first run is a difference), and that a budget's target comes from a recorded run at lambda 0.
+    Compared are the findings embedded in the page, the data of its plots, the records of its runs,
+    and every table cell and sentence as a reader sees it; and of the journal that no run was
+    recorded again after it was finished, that each run's id is the hash of its configuration, that
+    the run belongs to the design, that it was made under this study file with this `[analysis]` (a
+    rule changed after the first run is a difference), and that a budget's target comes from a
+    recorded run at lambda 0.
 
     Args:
         directory: The study's directory.
@@ -78,11 +81,12 @@ def verify_report(directory: str | Path, page: str | Path | None = None) -> Veri
     path = Path(page) if page is not None else Path(directory) / REPORT_NAME
     stored = read_page(path, directory)
     findings = compute_findings(study, records)
-    fresh = parse_page(render_page(study, findings))
+    fresh = parse_page(render_page(study, findings, records))
     checks: list[Check] = [
         *check_lines(directory),
         *compare_json("", stored.findings, fresh.findings),
         *compare_json("plot ", stored.plots, fresh.plots),
+        *compare_json("record ", stored.records, fresh.records),
         *compare_cells(stored.cells, fresh.cells),
         *check_journal(study, records),
     ]
@@ -99,6 +103,7 @@ class PageReader(HTMLParser):
     Attributes:
         blocks: Text of each block of JSON, by id, in the order of the page.
         plots: Ids of the blocks that hold the data of a plot.
+        packs: Ids of the blocks that hold packed records.
         cells: (path, text as displayed) of everything bound to a finding, in order.
     """
 
@@ -106,6 +111,7 @@ class PageReader(HTMLParser):
         super().__init__(convert_charrefs=True)
         self.blocks: dict[str, str] = {}
         self.plots: list[str] = []
+        self.packs: list[str] = []
         self.cells: list[tuple[str, str]] = []
         self._block: str | None = None
         self._cell: tuple[str, str] | None = None
@@ -118,6 +124,8 @@ class PageReader(HTMLParser):
             self._block, self._text = given.get("id") or "", []
             if given.get("class") == FIGURE_CLASS:
                 self.plots.append(self._block)
+            elif given.get("class") == RECORDS_CLASS:
+                self.packs.append(self._block)
         elif path := given.get("data-path"):
             self._cell, self._text = (tag, path), []
 
@@ -138,10 +146,11 @@ class PageReader(HTMLParser):
 
 @dataclass(frozen=True, kw_only=True)
 class PageContent:
-    """What a page says: its findings, the data of its plots by id, its visible cells."""
+    """What a page says: its findings, plots by id, records by run id, its visible cells."""
 
     findings: dict[str, Any]
     plots: dict[str, Any]
+    records: dict[str, Any]
     cells: list[tuple[str, str]]
 
 
@@ -170,7 +179,7 @@ def parse_page(text: str) -> PageContent:
     """Return the content of a page.
 
     Raises:
-        ValueError: A block is not JSON, or the findings are no object.
+        ValueError: A block is not JSON, the findings are no object, or records cannot be unpacked.
         KeyError: There is no block of findings.
     """
     reader = PageReader()
@@ -180,7 +189,12 @@ def parse_page(text: str) -> PageContent:
     if not isinstance(findings, dict):
         raise ValueError("findings: expected an object")
     plots = {name: json.loads(reader.blocks[name]) for name in reader.plots}
-    return PageContent(findings=findings, plots=plots, cells=reader.cells)
+    records = {
+        str(record.get("run_id")): record
+        for name in reader.packs
+        for record in unpack(json.loads(reader.blocks[name]))
+    }
+    return PageContent(findings=findings, plots=plots, records=records, cells=reader.cells)
 
 
 ABSENT = "(nothing)"
