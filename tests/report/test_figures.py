@@ -19,10 +19,19 @@ def sweep(make):
 
 def test_every_panel_is_a_valid_plotly_figure(sweep):
     drawn = {figure.id: figure for figure in figures(sweep)}
-    assert list(drawn) == ["accuracy", "energy", "rescaling", "trade-off"]
+    assert list(drawn) == [
+        *("accuracy", "energy", "rescaling", "trade-off", "pareto", "interaction", "heat-map"),
+    ]
     for name, figure in drawn.items():
         titles = [panel.title for panel in figure.panels]
-        if name == "trade-off":
+        if name in ("interaction", "heat-map"):
+            assert titles == ["all"]
+            continue
+        if name == "pareto":
+            kinds = ("raw energy", "gauge-fixed energy")
+            sets = ("mnist (vision)", "fashion-mnist (vision)")
+            assert titles == [f"{d} · {k}" for d in sets for k in kinds]
+        elif name == "trade-off":
             kinds = ("raw energy", "gauge-fixed energy")
             assert titles == [f"{d} · {k}" for d in ("mnist", "fashion-mnist") for k in kinds]
         else:
@@ -33,6 +42,8 @@ def test_every_panel_is_a_valid_plotly_figure(sweep):
                 assert names == [
                     f"{m} · {k}" for m in ("mlp", "cnn") for k in ("raw", "gauge-fixed")
                 ]
+            elif name == "pareto":
+                assert names == ["front", "mlp", "cnn"]
             else:
                 assert names == ["mlp", "cnn"]
 
@@ -50,7 +61,10 @@ def test_ids_are_unique(sweep):
 
 
 def test_every_caption_defines_its_error_bars(sweep):
-    assert all("95 % t intervals of the mean" in figure.caption for figure in figures(sweep))
+    captions = {figure.id: figure.caption for figure in figures(sweep)}
+    without = {"pareto": "no error bars; how sure", "heat-map": "no error bars; the figure above"}
+    for name, caption in captions.items():
+        assert without.get(name, "95 % t intervals of the mean") in caption
 
 
 def test_both_energies_are_drawn_beside_each_other(sweep):
@@ -156,8 +170,9 @@ def test_what_cannot_be_drawn_is_left_out(make):
 def test_without_gauge_fixed_energies_the_raw_ones_are_drawn_and_the_caption_says_so(make):
     study = make.study()
     drawn = figures(compute_findings(study, make.records(study, make.old)))
-    assert [figure.id for figure in drawn] == ["accuracy", "energy", "trade-off"]
-    assert all("No gauge-fixed energy was recorded" in one.caption for one in drawn[1:])
+    assert [figure.id for figure in drawn] == ["accuracy", "energy", "trade-off", "pareto"]
+    assert all("No gauge-fixed energy was recorded" in one.caption for one in drawn[1:3])
+    assert [panel.title for panel in drawn[3].panels] == ["digits (vision) · raw energy"]
     assert [trace["name"] for trace in drawn[1].panels[0].spec["data"]] == ["mlp · raw"]
     assert [panel.title for panel in drawn[2].panels] == ["digits · raw energy"]
 
@@ -181,6 +196,76 @@ def test_an_activation_energy_never_shares_an_axis_with_another_kind(make):
     assert "stand beside no other kind" in drawn["energy"].caption
     relative = [t["name"] for t in drawn["rescaling"].panels[0].spec["data"]]
     assert relative == ["mlp · raw", "mlp · gauge-fixed"]
+
+
+def test_the_front_is_a_stair_through_its_filled_points(sweep):
+    for front, panel in zip(
+        sweep["pareto"], {f.id: f for f in figures(sweep)}["pareto"].panels, strict=True
+    ):
+        stair, *networks = go.Figure(panel.spec).data
+        assert list(stair.x) == sorted(stair.x)
+        assert list(stair.y) == sorted(stair.y)
+        symbols = [symbol for trace in networks for symbol in trace.marker.symbol]
+        filled = sum(not symbol.endswith("-open") for symbol in symbols)
+        assert filled == len(stair.x) == sum(point["on_front"] for point in front["points"])
+        assert len(symbols) == len(front["points"]) == 10
+
+
+def test_interaction_and_heat_map_hold_the_accuracies_at_the_smallest_lambda(sweep):
+    drawn = {figure.id: figure for figure in figures(sweep)}
+    found = {
+        (one["factors"]["model"], one["factors"]["dataset"]): one["rows"][0]["test_accuracy"]
+        for one in sweep["lambda_tables"]
+    }
+    for trace in go.Figure(drawn["interaction"].panels[0].spec).data:
+        for dataset, y, up in zip(trace.x, trace.y, trace.error_y.array, strict=True):
+            accuracy = found[trace.name, dataset]
+            assert y == pytest.approx(100 * accuracy["estimate"])
+            assert y + up == pytest.approx(100 * accuracy["high"])
+    (heat,) = go.Figure(drawn["heat-map"].panels[0].spec).data
+    assert list(heat.y) == ["cnn", "mlp"]  # plotly draws from the bottom
+    assert [list(line) for line in heat.z] == [
+        [pytest.approx(100 * found[model, dataset]["estimate"]) for dataset in heat.x]
+        for model in heat.y
+    ]
+    assert "at λ = 0" in drawn["interaction"].caption
+    table = figure_table(drawn["heat-map"].panels[0].spec)
+    assert table["columns"] == ["data set", "network", "test accuracy (%)"]
+    assert table["rows"][0][:2] == ["mnist", "cnn"]
+
+
+def test_one_network_or_one_data_set_has_no_interaction(make):
+    study = make.study()
+    drawn = {figure.id for figure in figures(compute_findings(study, make.records(study)))}
+    assert "pareto" in drawn
+    assert not drawn & {"interaction", "heat-map", "target-cost"}
+
+
+def test_a_cell_without_an_ok_run_is_empty(make):
+    def fail(record):
+        gone = record.config["model"] == "cnn" and record.config["dataset"] == "mnist"
+        return make.ended(record, "failed", "why") if gone else record
+
+    study = make.study(make.sweep, seeds=2)
+    drawn = {f.id: f for f in figures(compute_findings(study, make.records(study, fail)))}
+    (heat,) = go.Figure(drawn["heat-map"].panels[0].spec).data
+    assert [value is None for line in heat.z for value in line] == [True, False, False, False]
+
+
+def test_costs_to_target_are_stairs_with_pointwise_bars(make):
+    study = make.study(make.sweep, seeds=3)
+    records = make.records(study, make.validated)
+    findings = compute_findings(study, records)
+    drawn = {figure.id: figure for figure in figures(findings)}["target-cost"]
+    assert "Error bars are pointwise 95 % intervals" in drawn.caption
+    assert [panel.id.split("-")[-1] for panel in drawn.panels] == ["steps", "seconds"] * 2
+    for panel in drawn.panels:
+        for trace in go.Figure(panel.spec).data:
+            assert trace.line.shape == "hv"
+            assert (trace.x[0], trace.y[0]) == (0, 0)
+            assert list(trace.y) == sorted(trace.y)
+            assert all(bar is None or bar >= 0 for bar in trace.error_y.array)
+            assert all(bar is None or bar >= 0 for bar in trace.error_y.arrayminus)
 
 
 @pytest.fixture

@@ -120,7 +120,8 @@ def test_labels_of_the_trade_off_figure_are_apart(make, seeds):
 
 def test_the_axes_hold_every_point_and_bar(make):
     study = make.study(make.budgeted, seeds=3)
-    drawn = figures(compute_findings(study, make.records(study)))[-1]
+    found = figures(compute_findings(study, make.records(study)))
+    (drawn,) = (figure for figure in found if figure.id == "trade-off")
     for panel in drawn.panels:
         (x_low, x_high), (y_low, y_high) = (
             panel.spec["layout"][axis]["range"] for axis in ("xaxis", "yaxis")

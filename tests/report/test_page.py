@@ -65,7 +65,7 @@ def without_plotly(page):
 def test_the_page_is_well_formed_and_self_contained(make):
     page = render(make, make.sweep)
     reader = read_strictly(page)
-    assert reader.tags.count("figure") == 4
+    assert reader.tags.count("figure") == 7
     assert {"main", "header", "table", "caption", "figcaption"} <= set(reader.tags)
     assert "default-src 'none'" in page
     assert not re.search(r"https?://", without_plotly(page))

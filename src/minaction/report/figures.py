@@ -7,9 +7,10 @@ does not depend on them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from minaction.report.figures_compared import cost_figure, interaction_figures, pareto_figure
+from minaction.report.panels import ON_LOGITS, OVER_SEEDS, Figure, Panel
 from minaction.report.traces import (
     Row,
     Spec,
@@ -31,33 +32,6 @@ from minaction.report.traces import (
 )
 from minaction.study.study_file import BUDGET
 
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One plot: an id that is unique on the page, a title and plotly's `data` and `layout`."""
-
-    id: str
-    title: str
-    spec: Spec
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A figure of the page: panels side by side under one caption."""
-
-    id: str
-    title: str
-    caption: str
-    panels: tuple[Panel, ...]
-
-
-OVER_SEEDS = (
-    "Points are means over the seeds whose run is ok; error bars are 95 % t intervals of the mean "
-    "over seeds. A single seed has no error bar."
-)
-ON_LOGITS = (
-    "Intervals of accuracies are taken on the logit scale, so that they stay within 0 and 100 %."
-)
 AXIS_NOTE = (
     "The \u03bb axis is logarithmic; \u03bb = 0 has no place on it and stands at the left, before "
     "the dotted line."
@@ -81,7 +55,12 @@ def figures(findings: dict[str, Any]) -> list[Figure]:
     drawn = [accuracy_figure(tables), energy_figure(tables)]
     if any(row["gauge_fixed_percent"]["n"] for table in tables for row in table["rows"]):
         drawn.append(rescaling_figure(tables))
-    return [*drawn, trade_off_figure(tables)]
+    compared = [
+        pareto_figure(findings["pareto"]),
+        *interaction_figures(tables),
+        cost_figure(findings["target_costs"]),
+    ]
+    return [*drawn, trade_off_figure(tables), *(figure for figure in compared if figure)]
 
 
 def accuracy_figure(tables: Sequence[Table]) -> Figure:

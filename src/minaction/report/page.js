@@ -190,11 +190,11 @@
       : Object.entries(content);
     if (!entries.length) return "";
     if (!entries.every(([, value]) => isPlain(value) && !Array.isArray(value))) {
-      return grid(name, ["", "value"], entries.map(([key, value]) => [key, written(value)]));
+      return grid(name, ["name", "value"], entries.map(([key, value]) => [key, written(value)]));
     }
     const keys = Array.from(new Set(entries.flatMap(([, value]) => Object.keys(value))));
     const row = ([key, value]) => [key, ...keys.map((k) => (k in value ? written(value[k]) : ""))];
-    return grid(name, ["", ...keys], entries.map(row));
+    return grid(name, ["name", ...keys], entries.map(row));
   }
 
   async function recordView(name, index) {

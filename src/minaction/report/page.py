@@ -9,11 +9,13 @@ from string import Template
 from plotly.offline import get_plotlyjs
 
 from minaction.report.figure_table import figure_table
-from minaction.report.figures import Figure, figures
+from minaction.report.figures import figures
 from minaction.report.markup import details, element, embedded_json, escape, section
+from minaction.report.page_compared import cost_tables, pareto_tables
 from minaction.report.page_lambda import choice_table, lambda_section
 from minaction.report.page_runs import run_section
 from minaction.report.page_tables import breakdown_tables, provenance_table, timing_content
+from minaction.report.panels import Figure, Panel
 from minaction.report.records import record_blocks
 from minaction.report.tables import Findings
 from minaction.study.journal import Record
@@ -63,6 +65,8 @@ def body(findings: Findings, drawn: list[Figure]) -> str:
             section("curves", "Figures", *(figure(one) for one in drawn)),
             section("choice", "Chosen \u03bb", choice_table(findings) if begun else ""),
             section("lambda", "What each \u03bb does", lambda_section(findings) if begun else ""),
+            section("pareto-title", "Pareto fronts", pareto_tables(findings)),
+            section("target-cost-title", "Cost to target", cost_tables(findings)),
             section("breakdown", "Runs by modality, model and status", breakdown_tables(findings)),
             section("runs", "All runs", run_section(findings)),
             section("provenance", "Provenance", commands(findings), provenance_table(findings)),
@@ -88,18 +92,22 @@ def sentences(name: str, texts: Iterable[str]) -> str:
 
 def figure(drawn: Figure) -> str:
     """Return the places the page's script draws a figure's panels in, and the caption."""
-    places = "\n".join(
-        f'<div class="panel">\n{element("h4", f"figures.{panel.id}", panel.title)}\n'
-        f'<div class="plot" id="{escape(panel.id)}" role="group" '
-        f'data-figure="{escape(drawn.title)}" '
-        f'aria-label="{escape(f"{drawn.title}, {panel.title}; numbers in the tables below")}">'
-        "</div>\n</div>"
-        for panel in drawn.panels
-    )
+    places = "\n".join(place(drawn, panel) for panel in drawn.panels)
     return (
         f'<figure id="{escape(drawn.id)}">\n<h3>{escape(drawn.title)}</h3>\n'
         f'<div class="panels">\n{places}\n</div>\n'
         f"{element('figcaption', f'figures.{drawn.id}', drawn.caption)}\n</figure>"
+    )
+
+
+def place(drawn: Figure, panel: Panel) -> str:
+    """Return the place of one panel, as high as what will be drawn there."""
+    name = escape(f"{drawn.title}, {panel.title}; numbers in the tables below")
+    return (
+        f'<div class="panel">\n{element("h4", f"figures.{panel.id}", panel.title)}\n'
+        f'<div class="plot" id="{escape(panel.id)}" data-figure="{escape(drawn.title)}" '
+        f'style="min-height: {panel.spec["layout"]["height"]}px" role="group" '
+        f'aria-label="{name}"></div>\n</div>'
     )
 
 

@@ -19,9 +19,11 @@ from minaction.report.frame import (
     run_frame,
     status_counts,
 )
+from minaction.report.fronts import pareto_fronts
 from minaction.report.headlines import headlines, warnings
 from minaction.report.lambda_table import lambda_tables
 from minaction.report.provenance import provenance, timing
+from minaction.report.target_costs import target_costs
 from minaction.study.journal import Record
 from minaction.study.study_file import Study
 
@@ -45,7 +47,8 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
     Returns:
         `schema`; `study` (its name, rule and hashes); `headlines` and `warnings`, sentences;
         `counts`, runs by status, over all and by modality, data set and model; `lambda_tables`, see
-        `lambda_tables`; `gauge`, how many of the `ok` runs have a gauge-fixed energy and the
+        `lambda_tables`; `pareto` and `target_costs`, see `pareto_fronts` and `target_costs`;
+        `gauge`, how many of the `ok` runs have a gauge-fixed energy and the
         largest relative change of an output that gauge fixing caused; `runs`, one row per recorded
         run; `outside_design`, records of no planned run; `provenance`; `timing`. Fractions are
         fractions, names ending in `_pp` and `_percent` are percentage points and percent.
@@ -68,6 +71,8 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
             alpha=analysis.alpha,
             rule=analysis.rule,
         ),
+        "pareto": pareto_fronts(frame),
+        "target_costs": target_costs(frame, planned),
         "gauge": gauge_summary(frame),
         "runs": run_rows(frame),
         "outside_design": [
