@@ -74,11 +74,45 @@ def test_a_network_of_which_a_run_failed_sets_no_target(make):
     assert [arm["censored"] for one in costs for arm in one["arms"]] == [0, 1, 0, 1]
 
 
-def test_histories_that_do_not_say_what_was_spent_have_no_costs(make):
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"step": None},
+        {"step": "many"},
+        {"step": 0},
+        {"train_seconds": -1.0},
+        {"train_seconds": 1e9},
+        {"val_accuracy": "good"},
+    ],
+)
+def test_histories_that_do_not_say_what_was_spent_have_no_costs(make, spoilt):
     def change(record):
-        return replace(record, history=[{"epoch": 1, "val_accuracy": 0.9}])
+        first, *others = make.validated(record).history
+        return replace(record, history=[first | spoilt, *others])
 
     assert costs_of(make, change)[1] == []
+
+
+def test_metrics_that_are_no_numbers_set_no_target(make):
+    def change(record):
+        metrics = record.metrics | {"val_accuracy": "high", "train_macs_per_step": 0}
+        return replace(make.validated(record), metrics=metrics)
+
+    study = make.study(seeds=3)
+    valid = make.records(study, make.validated)
+    records = [change(r) if r.config["seed"] == 1 else r for r in valid]
+    (one,) = compute_findings(study, records)["target_costs"]
+    assert one["target"] is None
+
+
+def test_what_was_spent_in_macs_is_steps_times_macs_per_step(make):
+    def change(record):
+        return replace(
+            make.validated(record), metrics=record.metrics | {"train_macs_per_step": 1000}
+        )
+
+    _, ((one),) = costs_of(make, change)
+    assert one["arms"][0]["macs"]["band"]["cost"] == [200_000, 201_000, 202_000]
 
 
 def test_the_page_shows_costs_and_fronts_and_verify_checks_them(make):

@@ -8,7 +8,7 @@ import pytest
 
 from minaction.errors import InputError
 from minaction.report.build import write_report
-from minaction.report.records import pack, unpack
+from minaction.report.markup import packed_block, unpack
 from minaction.report.verify import parse_page, verify_report
 from minaction.study.journal import JOURNAL_NAME
 
@@ -129,13 +129,25 @@ def test_a_changed_number_of_a_figures_table_is_found(directory):
     assert differing(directory) == ["plot accuracy-0-data.table.rows.0.2"]
 
 
+def test_a_changed_number_of_the_run_table_is_found(directory):
+    alter(directory, r'(data-row="runs\.3">.*?<td>)[\d.]+( %</td>)', r"\g<1>12.34\g<2>")
+    assert differing(directory) == ["page: runs.3.test_accuracy"]
+
+
+def test_a_cell_that_was_put_into_the_run_table_is_found(directory):
+    alter(directory, r'(data-row="runs\.3">.*?)</tr>', r"\g<1><td>7</td></tr>")
+    assert len(differing(directory)) == 1
+
+
 def repack(directory, change):
     def changed(found):
-        records = unpack(json.loads(found[2]))
+        records = json.loads(unpack(found[1]))
         change(records)
-        return f'{found[1]}"{pack([json.dumps(record) for record in records])}"<'
+        return packed_block("records-0", "records", json.dumps(records))
 
-    alter(directory, r'(id="records-0" class="records">)("[^<]*")<', changed)
+    alter(
+        directory, r'<script type="application/zlib" id="records-0"[^>]*>([^<]*)</script>', changed
+    )
 
 
 def test_a_changed_record_is_found(directory):
@@ -150,9 +162,11 @@ def test_a_record_that_was_taken_out_is_found(directory):
     assert differing(directory) == [f"record {name}"]
 
 
-@pytest.mark.parametrize("block", ['"!"', '"AAAA"', "7", f'"{pack(["1"])}"', '"é"'])
+@pytest.mark.parametrize("block", ["!", "AAAA", "", "é", "7", "[1]", "[{}]", "[[]]"])
 def test_records_that_cannot_be_unpacked_are_no_report(directory, block):
-    alter(directory, r'(id="records-0" class="records">)"[^<]*"<', rf"\g<1>{block}<")
+    if block[:1] in ("7", "["):
+        block = re.sub("<.*?>|\n", "", packed_block("", "", block))
+    alter(directory, r'(id="records-0" class="records">)[^<]*<', rf"\g<1>{block}<")
     with pytest.raises(InputError, match="not a minAction report"):
         verify_report(directory)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
+import zlib
 from collections.abc import Sequence
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
@@ -97,9 +99,38 @@ def details(summary: str, path: str, content: str) -> str:
     return f"<details>\n{element('summary', path, summary)}\n{content}\n</details>\n"
 
 
+PACKED_FROM = 1 << 18
+"""Characters of JSON from which a block is packed."""
+
+
 def embedded_json(name: str, kind: str, value: object) -> str:
-    """Return a block of JSON that scripts and `verify` read back by its id."""
-    return (
-        f'<script type="application/json" id="{escape(name)}" class="{kind}">'
-        f"{script_json(value)}</script>\n"
-    )
+    """Return a block of JSON that scripts and `verify` read back by its id, a long one packed."""
+    text = script_json(value)
+    if len(text) >= PACKED_FROM:
+        return packed_block(name, kind, text)
+    return f'<script type="application/json" id="{escape(name)}" class="{kind}">{text}</script>\n'
+
+
+def packed_block(name: str, kind: str, text: str) -> str:
+    """Return a block that holds any text packed: base64 of zlib's format.
+
+    Browsers read the format as `deflate`.
+    """
+    packed = base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
+    return f'<script type="{PACKED}" id="{escape(name)}" class="{kind}">{packed}</script>\n'
+
+
+PACKED = "application/zlib"
+"""Type of packed blocks, by which readers know them."""
+
+
+def unpack(text: str) -> str:
+    """Return what a packed block holds.
+
+    Raises:
+        ValueError: It is no packed text.
+    """
+    try:
+        return zlib.decompress(base64.b64decode(text, validate=True)).decode()
+    except zlib.error as error:
+        raise ValueError(f"not packed: {error}") from None

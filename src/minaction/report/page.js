@@ -23,6 +23,15 @@
     return JSON.parse(document.getElementById(id).textContent);
   }
 
+  /* The text of a block that may be packed, as report/markup.py packs it. */
+  async function unpacked(id) {
+    const { type, textContent } = document.getElementById(id);
+    if (type !== "application/zlib") return textContent;
+    const bytes = Uint8Array.from(atob(textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Response(stream).text();
+  }
+
   function save(name, url) {
     const link = make("a", { href: url, download: name });
     document.body.append(link);
@@ -42,6 +51,7 @@
   const coarse = window.matchMedia("(pointer: coarse)");
   const plots = Array.from(document.querySelectorAll(".plot"));
   const drawn = new Set();
+  let plotly = null; /* a promise of it, once there is something to draw */
   const config = {
     responsive: true,
     displaylogo: false,
@@ -70,17 +80,23 @@
     return { data, layout };
   }
 
+  async function loadPlotly() {
+    document.head.append(make("script", {}, await unpacked("plotly")));
+    return window.Plotly;
+  }
+
   function draw(plot, onPaper) {
     const { data, layout } = figure(plot, onPaper);
-    drawn.add(plot);
     Plotly.react(plot, data, layout, config);
   }
 
   function redraw(onPaper) {
+    if (!window.Plotly) return;
     for (const plot of onPaper ? plots : drawn) draw(plot, onPaper);
   }
 
   async function saveImage(plot, format) {
+    await plotly;
     const { data, layout } = figure(plot, true);
     layout.paper_bgcolor = "#ffffff";
     const size = { format, width: 800, height: 500, scale: format === "png" ? 2 : 1 };
@@ -116,10 +132,19 @@
   }
 
   function startFigures() {
+    if (!plots.length) return;
+    plotly = loadPlotly();
+    plotly.catch((error) => {
+      console.warn(error);
+      for (const plot of plots) plot.textContent = "This browser cannot unpack the figures.";
+    });
     const near = new IntersectionObserver(
-      (entries) => {
-        for (const { target, isIntersecting } of entries) {
-          if (isIntersecting && !drawn.has(target)) draw(target, false);
+      async (entries) => {
+        const come = entries.filter((entry) => entry.isIntersecting).map((entry) => entry.target);
+        await plotly;
+        for (const plot of come) {
+          if (!drawn.has(plot)) draw(plot, false);
+          drawn.add(plot);
         }
       },
       { rootMargin: "600px" },
@@ -149,11 +174,8 @@
   /* The record of a run, unpacked from its block when it is asked for. */
 
   async function recordOf(index) {
-    const packed = Uint8Array.from(atob(block(`records-${Math.floor(index / PACK)}`)), (c) =>
-      c.charCodeAt(0),
-    );
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return (await new Response(stream).json())[index % PACK];
+    const pack = await unpacked(`records-${Math.floor(index / PACK)}`);
+    return JSON.parse(pack)[index % PACK];
   }
 
   function isPlain(value) {
@@ -237,10 +259,10 @@
     return String(a).localeCompare(String(b), undefined, { numeric: true });
   }
 
-  function startRuns() {
+  async function startRuns() {
     const table = document.getElementById("run-table");
     if (!table) return;
-    const runs = block("findings").runs;
+    const { runs } = JSON.parse(await unpacked("findings"));
     const body = table.tBodies[0];
     const headings = Array.from(table.tHead.rows[0].cells);
     const keys = headings.map((heading) => heading.dataset.key);
@@ -336,8 +358,9 @@
     show();
   }
 
-  startRuns();
   startPrint();
-  startFigures();
-  document.documentElement.dataset.ready = "true";
+  startRuns().then(() => {
+    document.documentElement.dataset.ready = "true";
+    startFigures();
+  });
 })();

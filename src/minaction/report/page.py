@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import resources
 from string import Template
 
@@ -10,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from minaction.report.figure_table import figure_table
 from minaction.report.figures import figures
-from minaction.report.markup import details, element, embedded_json, escape, section
+from minaction.report.markup import details, element, embedded_json, escape, packed_block, section
 from minaction.report.page_compared import cost_tables, pareto_tables
 from minaction.report.page_lambda import choice_table, lambda_section
 from minaction.report.page_runs import run_section
@@ -46,11 +47,17 @@ def render_page(study: Study, findings: Findings, records: Sequence[Record]) -> 
         title=escape(title),
         style=(package / "page.css").read_text("utf-8"),
         body=body(findings, drawn),
-        data=data_blocks(findings, drawn)
+        data=(packed_plotly() if drawn else "")
+        + data_blocks(findings, drawn)
         + record_blocks(records, [run["run_id"] for run in findings["runs"]]),
         script=(package / "page.js").read_text("utf-8"),
-        plotly=get_plotlyjs() if drawn else "",
     )
+
+
+@cache
+def packed_plotly() -> str:
+    """Return plotly.js with its licence, packed: the page's script starts it when it is needed."""
+    return packed_block("plotly", "code", get_plotlyjs())
 
 
 def body(findings: Findings, drawn: list[Figure]) -> str:

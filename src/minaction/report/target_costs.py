@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from minaction.report.efficiency import CONVENTIONAL, SHARE, UNITS, Run, run_of,
 from minaction.report.frame import grouping
 from minaction.report.lambda_table import label
 from minaction.stats.costs import Costs, cost_to_target, median_interval, survival_band
+from minaction.study.gauge_fields import finite_number
 from minaction.study.journal import Record
 
 
@@ -43,11 +46,11 @@ def target_costs(frame: pd.DataFrame, records: Sequence[Record]) -> list[dict[st
     rows = frame.loc[(frame["lam"] == 0) & first & frame["run_id"].isin(found), :]
     entries = []
     for dataset, group in rows.groupby("dataset", sort=False):
-        runs = {
-            key if isinstance(key, tuple) else (key,): [run_of(found[name]) for name in names]
-            for key, names in group.groupby(by, sort=False)["run_id"]
-        }
-        arms = {label(dict(zip(by, key, strict=True))): of for key, of in runs.items()}
+        arms: dict[str, list[Run]] = {}
+        for row in group.to_dict("records"):
+            config = {str(name): value for name, value in row.items()}
+            name = label({factor: config[factor] for factor in by})
+            arms.setdefault(name, []).append(run_of(planned(found[row["run_id"]], config)))
         if any(validated("steps", of) for of in arms.values()):
             entries.append(of_dataset(str(dataset), arms))
     return entries
@@ -55,9 +58,31 @@ def target_costs(frame: pd.DataFrame, records: Sequence[Record]) -> list[dict[st
 
 def tells_costs(record: Record) -> bool:
     """Return whether each validation of a run says what had been spent by then."""
-    return all(
-        entry.get("val_accuracy") is None or {"step", "train_seconds"} <= entry.keys()
-        for entry in record.history
+    entries = [entry for entry in record.history if entry.get("val_accuracy") is not None]
+    return all(finite_number(entry["val_accuracy"]) is not None for entry in entries) and all(
+        rising([finite_number(entry.get(name)) for entry in entries])
+        for name in ("step", "train_seconds")
+    )
+
+
+def rising(values: Sequence[float | None]) -> bool:
+    """Return whether values are numbers, each larger than the one before, all above 0."""
+    numbers = [value for value in values if value is not None]
+    pairs = itertools.pairwise([0.0, *numbers])
+    return len(numbers) == len(values) and all(before < after for before, after in pairs)
+
+
+def planned(record: Record, config: dict[str, Any]) -> Record:
+    """Return a record as the design has it, with the numbers of its metrics that costs need."""
+    metrics = record.metrics or {}
+    per_step = finite_number(metrics.get("train_macs_per_step"))
+    return replace(
+        record,
+        config=config,
+        metrics={
+            "val_accuracy": finite_number(metrics.get("val_accuracy")),
+            "train_macs_per_step": per_step if per_step and per_step > 0 else None,
+        },
     )
 
 

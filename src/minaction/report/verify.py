@@ -13,8 +13,9 @@ from typing import Any, cast
 
 from minaction.errors import InputError
 from minaction.report.build import REPORT_NAME
+from minaction.report.markup import PACKED, unpack
 from minaction.report.page import FIGURE_CLASS, FINDINGS_ID, render_page
-from minaction.report.records import RECORDS_CLASS, unpack
+from minaction.report.records import RECORDS_CLASS
 from minaction.report.tables import SCHEMA, compute_findings
 from minaction.study.design import RunConfig, baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
@@ -101,7 +102,7 @@ class PageReader(HTMLParser):
     """Reads a report: its blocks of JSON, and every visible cell with the path it is bound to.
 
     Attributes:
-        blocks: Text of each block of JSON, by id, in the order of the page.
+        blocks: Text of each block, unpacked, by id, in the order of the page.
         plots: Ids of the blocks that hold the data of a plot.
         packs: Ids of the blocks that hold packed records.
         cells: (path, text as displayed) of everything bound to a finding, in order.
@@ -116,18 +117,37 @@ class PageReader(HTMLParser):
         self._block: str | None = None
         self._cell: tuple[str, str] | None = None
         self._text: list[str] = []
+        self._packed = False
+        self._keys: list[str] = []
+        self._row: str | None = None
+        self._at = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Begin a block or a cell."""
         given = dict(attrs)
-        if tag == "script" and given.get("type") == "application/json":
-            self._block, self._text = given.get("id") or "", []
+        kind = given.get("type")
+        if tag == "script" and kind in ("application/json", PACKED):
+            self._block, self._text, self._packed = given.get("id") or "", [], kind == PACKED
             if given.get("class") == FIGURE_CLASS:
                 self.plots.append(self._block)
             elif given.get("class") == RECORDS_CLASS:
                 self.packs.append(self._block)
-        elif path := given.get("data-path"):
+        elif path := given.get("data-path") or self._path_in_row(tag, given):
             self._cell, self._text = (tag, path), []
+
+    def _path_in_row(self, tag: str, given: dict[str, str | None]) -> str | None:
+        """Return the path of a cell that its row and its column's heading give together."""
+        if tag == "thead":
+            self._keys = []
+        elif key := given.get("data-key"):
+            self._keys.append(key)
+        elif tag == "tr":
+            self._row, self._at = given.get("data-row"), 0
+        elif tag == "td" and self._row:
+            key = self._keys[self._at] if self._at < len(self._keys) else str(self._at)
+            self._at += 1
+            return f"{self._row}.{key}"
+        return None
 
     def handle_data(self, data: str) -> None:
         """Collect the text of the block or cell that is open."""
@@ -137,7 +157,8 @@ class PageReader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         """End a block or a cell."""
         if tag == "script" and self._block is not None:
-            self.blocks[self._block] = "".join(self._text)
+            text = "".join(self._text)
+            self.blocks[self._block] = unpack(text) if self._packed else text
             self._block = None
         elif self._cell is not None and tag == self._cell[0]:
             self.cells.append((self._cell[1], " ".join("".join(self._text).split())))
@@ -168,7 +189,7 @@ def read_page(path: Path, directory: str | Path) -> PageContent:
         raise InputError(f"{path}: no report there; {remedy}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
-    except (ValueError, KeyError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(f"{path}: not a minAction report, or damaged; {remedy}") from None
     if page.findings.get("schema", SCHEMA) != SCHEMA:
         raise InputError(f"{path}: made by another version of minaction; {remedy}")
@@ -180,7 +201,7 @@ def parse_page(text: str) -> PageContent:
 
     Raises:
         ValueError: A block is not JSON, the findings are no object, or records cannot be unpacked.
-        KeyError: There is no block of findings.
+        KeyError, TypeError: There is no block of findings, or records are no records.
     """
     reader = PageReader()
     reader.feed(text)
@@ -190,9 +211,9 @@ def parse_page(text: str) -> PageContent:
         raise ValueError("findings: expected an object")
     plots = {name: json.loads(reader.blocks[name]) for name in reader.plots}
     records = {
-        str(record.get("run_id")): record
+        str(record["run_id"]): record
         for name in reader.packs
-        for record in unpack(json.loads(reader.blocks[name]))
+        for record in json.loads(reader.blocks[name])
     }
     return PageContent(findings=findings, plots=plots, records=records, cells=reader.cells)
 
