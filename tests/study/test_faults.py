@@ -48,6 +48,9 @@ def findings(study, directory):
     """What the report says, times aside."""
     found = compute_findings(study, latest_records(directory))
     del found["timing"]
+    for costs in found["target_costs"]:
+        for arm in costs["arms"]:
+            del arm["seconds"]
     return found
 
 
