@@ -35,6 +35,7 @@ bench: setup
 	$(BIN)/python benchmarks/report_size.py --out results/benchmarks/report_size.json
 	$(BIN)/python benchmarks/energy_overhead.py --out results/benchmarks/energy_overhead.json
 	$(BIN)/python benchmarks/anova_speed.py --out results/benchmarks/anova_speed.json
+	$(BIN)/python benchmarks/analyse_speed.py --out results/benchmarks/analyse_speed.json
 	$(BIN)/python benchmarks/against_lightning.py --out results/benchmarks/against_lightning.json
 
 clean:

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 from interleaved import Contestant, race
-from minaction.measure.environment import cpu_count, cpu_name, versions
+from measured import machine, write_json
 from minaction.study.journal import latest_records
 
 LAM = (0.0, 1e-4)
@@ -39,23 +39,22 @@ epochs = {epochs}
 
 def main():
     arguments = parse_arguments()
-    machine = {"cpu": cpu_name(), "cpus": cpu_count(), "versions": versions()}
-    results = kept_results(arguments, machine)
+    here = machine()
+    results = kept_results(arguments, here)
     for model in arguments.models:
         results.append(compare(model, arguments))
         print_result(results[-1])
         if arguments.out:  # after each model: the next may take long
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            content = {**machine, "results": results}
-            arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+            content = {**here, "results": results}
+            write_json(arguments.out, content)
 
 
-def kept_results(arguments, machine):
+def kept_results(arguments, here):
     """What an earlier call measured of other models on this machine."""
     if not (arguments.out and arguments.out.exists()):
         return []
     content = json.loads(arguments.out.read_text())
-    if {key: content[key] for key in machine} != machine:
+    if {key: content[key] for key in here} != here:
         return []
     return [result for result in content["results"] if result["model"] not in arguments.models]
 

@@ -31,7 +31,6 @@ import argparse
 import concurrent.futures
 import copy
 import itertools
-import json
 import math
 import multiprocessing
 import warnings
@@ -42,11 +41,11 @@ import torch
 import torch_pruning as tp
 from torch.nn import functional as F
 
+from measured import machine, write_json
 from minaction.compaction.compact import compact
 from minaction.compaction.latency import measure_latency
 from minaction.data.load import load_dataset
 from minaction.energy.functionals import UnitEnergy
-from minaction.measure.environment import cpu_name, versions
 from minaction.models.build import build_model
 from minaction.objective.objective import EnergyObjective
 from minaction.train.evaluate import evaluate
@@ -326,8 +325,7 @@ def main():
     torch.set_num_threads(1)
     latency = measure(rows, arguments.pairs)
     content = {
-        "cpu": cpu_name(),
-        "versions": versions(),
+        **machine(),
         "epochs": arguments.epochs,
         "parameters": arguments.parameters,
         "results": {},
@@ -343,8 +341,7 @@ def main():
     content["rows"] = rows
     content["latency"] = {"-".join(map(str, shape)): value for shape, value in latency.items()}
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(arguments.out, content)
 
 
 def parse_arguments():

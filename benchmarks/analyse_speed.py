@@ -11,7 +11,6 @@ lengthen. Linux and macOS.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import random
@@ -23,7 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from minaction.measure.environment import cpu_count, cpu_name, versions
+from measured import machine, write_json
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.journal import JOURNAL_NAME, Record, RunStatus
@@ -63,15 +62,12 @@ def main():
                 f"peak {peak / 2**20:4.0f} MiB"
             )
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         content = {
-            "cpu": cpu_name(),
-            "cpus": cpu_count(),
-            "versions": versions(),
+            **machine(),
             "runs": RUNS,
             "results": results,
         }
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(arguments.out, content)
 
 
 def call(directory, options):

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from minaction.measure.environment import cpu_count, cpu_name, versions
+from measured import machine, write_json
 from minaction.stats import factorial_anova
 
 CASES = {
@@ -48,16 +48,13 @@ def main():
             f"(n {len(seconds)})   peak {peak / 2**20:5.0f} MiB"
         )
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         content = {
-            "cpu": cpu_name(),
-            "cpus": cpu_count(),
-            "versions": versions(),
+            **machine(),
             "rows": arguments.rows,
             "levels": [10, 10, 10],
             "results": results,
         }
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(arguments.out, content)
 
 
 def fresh(case, rows):

@@ -18,7 +18,6 @@ block that was freed keeps such blocks, and then places small ones in them.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import statistics
@@ -30,6 +29,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import BertConfig, BertModel
+
+from measured import machine, write_json
 
 TIME_BAR, MEMORY_BAR = 1.2, 1.1
 BATCH, LENGTH, VOCABULARY = 8, 128, 30_522
@@ -111,12 +112,10 @@ def memory(processes):
 
 
 def measure(arguments):
-    from minaction.measure.environment import cpu_name, versions
 
     wall, cpu, seconds = time_ratios(arguments.pairs)
     return {
-        "cpu": cpu_name(),
-        "versions": versions(),
+        **machine(),
         "threads": 1,
         "model": f"BERT base, batch {BATCH} x {LENGTH}",
         "pairs": arguments.pairs,
@@ -148,8 +147,7 @@ def main():
     result = measure(arguments)
     show(result)
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+        write_json(arguments.out, result)
 
 
 def parse_arguments():

@@ -12,15 +12,14 @@ is, one unit a layer.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
 
+from measured import machine, write_json
 from minaction.compaction.cost import cost_of
 from minaction.compaction.latency import measure_latency
 from minaction.data.dataset import DataSpec
-from minaction.measure.environment import cpu_name, versions
 from minaction.models.build import build_model
 from minaction.models.conventional import CNN, MLP
 
@@ -84,9 +83,8 @@ def main():
             found.append(row)
             show(row)
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"cpu": cpu_name(), "versions": versions(), "threads": 1, "rows": found}
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+        content = {**machine(), "threads": 1, "rows": found}
+        write_json(arguments.out, content)
 
 
 def parse_arguments():

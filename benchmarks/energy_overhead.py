@@ -16,7 +16,6 @@ process for each measurement (Linux only); medians over processes.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
 import subprocess
@@ -28,9 +27,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from measured import machine, write_json
 from minaction.data.dataset import DataSpec
 from minaction.energy.functionals import ActivationEnergy
-from minaction.measure.environment import cpu_name, versions
 from minaction.models.build import build_model
 from minaction.objective.objective import EnergyObjective
 from minaction.train.execution import Execution
@@ -179,9 +178,8 @@ def main():
             rows.append(measure(model, name, arguments))
             show(rows[-1])
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"cpu": cpu_name(), "versions": versions(), "threads": 1, "rows": rows}
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+        content = {**machine(), "threads": 1, "rows": rows}
+        write_json(arguments.out, content)
 
 
 def parse_arguments():

@@ -10,7 +10,6 @@ Run as `python benchmarks/report_size.py --out results/benchmarks/report_size.js
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import statistics
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from minaction.measure.environment import cpu_count, cpu_name, versions
+from measured import machine, write_json
 from minaction.report.build import write_report
 from minaction.report.verify import verify_report
 from minaction.study.design import run_id, runs
@@ -72,9 +71,7 @@ def main():
     )
     if arguments.out:
         content = {
-            "cpu": cpu_name(),
-            "cpus": cpu_count(),
-            "versions": versions(),
+            **machine(),
             "runs": RUNS,
             "report_seconds": round(report_seconds, 2),
             "report_cpu_seconds": round(cpu_seconds, 2),
@@ -83,7 +80,7 @@ def main():
             "verify_seconds": round(verify_seconds, 2),
             "values_verified": verified.checked,
         }
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(arguments.out, content)
 
 
 def write_study(directory):

@@ -6,7 +6,6 @@ Run as `python benchmarks/start_up.py --out results/benchmarks/start_up.json`.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from minaction.measure.environment import cpu_count, cpu_name, versions
+from measured import machine, write_json
 
 
 def main():
@@ -28,15 +27,12 @@ def main():
         f"largest {max(helps):.3f} s (n {len(helps)}); quickstart: {quickstart:.1f} s (n 1)"
     )
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         content = {
-            "cpu": cpu_name(),
-            "cpus": cpu_count(),
-            "versions": versions(),
+            **machine(),
             "help_seconds": [round(s, 4) for s in helps],
             "quickstart_seconds": round(quickstart, 2),
         }
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(arguments.out, content)
 
 
 def seconds(command):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from minaction.measure.environment import cpu_name, versions
+from measured import machine, write_json
 
 STUDY = """
 [study]
@@ -46,15 +45,13 @@ def main():
     for name, (proportional, resident) in peaks.items():
         print(f"{name:<18} peak PSS {proportional:7.0f} MiB   sum of RSS {resident:7.0f} MiB")
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         content = {
-            "cpu": cpu_name(),
-            "versions": versions(),
+            **machine(),
             "workers": 2,
             "peak_pss_mebibytes": {name: round(p) for name, (p, _) in peaks.items()},
             "peak_sum_of_rss_mebibytes": {name: round(r) for name, (_, r) in peaks.items()},
         }
-        arguments.out.write_text(json.dumps(content, indent=1) + "\n")
+        write_json(arguments.out, content)
 
 
 def peak(execution, every):

@@ -71,6 +71,23 @@ def test_pooling_gets_gradients_in_the_layout_chosen(digits, channels_last):
     assert not any(pool._forward_hooks for pool in pools)
 
 
+def test_pooling_that_returns_indices_trains_as_well():
+    class Unpooling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 3, 3, padding=1)
+            self.pool, self.unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+
+        def forward(self, x):
+            return self.unpool(*self.pool(self.convolution(x))).flatten(1)
+
+    execution = Execution(channels_last=True)
+    model = execution.prepare(Unpooling())
+    with execution.training(model):
+        model(torch.randn(2, 1, 8, 8)).square().sum().backward()
+    assert all(parameter.grad.any() for parameter in model.parameters())
+
+
 def test_bfloat16_keeps_weights_and_loss_in_float32(digits):
     found, expected = (step(Execution(precision=p), digits) for p in ("bfloat16", "float32"))
     assert {value.dtype for value in found} == {torch.float32}

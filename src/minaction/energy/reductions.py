@@ -20,7 +20,7 @@ SMALL = 1 << 15
 
 ROW = 256
 MANY = 1 << 18
-"""From this many bfloat16 elements on, sums are put together from rounded norms of rows.
+"""From this many bfloat16 elements on the CPU on, sums are put together from rounded norms of rows.
 
 Norms are summed in float32 and rounded to 8 bits, which leaves the whole sum a relative error of
 standard deviation `2^-8 / sqrt(3 * rows)`: 7e-5 for 1,024 rows, far below the rounding of the
@@ -131,10 +131,12 @@ def _row_norms(value: Tensor) -> Tensor:
 def _many_in_bfloat16(value: Tensor) -> bool:
     """Whether rounding every row's norm, as bfloat16 kernels do, cancels out over the rows.
 
-    Asked for a float32 result, such a kernel would first write a float32 copy of the whole tensor.
+    Asked for a float32 result, a kernel of the CPU would first write a float32 copy of the whole
+    tensor; those of other devices convert as they read.
     """
     return (
-        value.dtype == torch.bfloat16
+        value.device.type == "cpu"
+        and value.dtype == torch.bfloat16
         and value.numel() >= MANY
         and value.numel() % ROW == 0
         and (value.is_contiguous() or value.is_contiguous(memory_format=torch.channels_last))

@@ -52,7 +52,11 @@ class Execution:
         """
         reorders = self.channels_last and not self.compile
         pools = [m for m in model.modules() if isinstance(m, nn.MaxPool2d)] if reorders else []
-        hooks = [pool.register_forward_hook(_pass_back_channels_last) for pool in pools]
+        hooks = [
+            pool.register_forward_hook(_pass_back_channels_last)
+            for pool in pools
+            if not pool.return_indices
+        ]
         try:
             yield
         finally:

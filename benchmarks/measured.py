@@ -1,0 +1,18 @@
+"""What every benchmark writes beside its figures, and how."""
+
+from __future__ import annotations
+
+import json
+
+from minaction.measure.environment import cpu_count, cpu_name, versions
+
+
+def machine():
+    """The machine and the versions that figures hold for."""
+    return {"cpu": cpu_name(), "cpus": cpu_count(), "versions": versions()}
+
+
+def write_json(path, content):
+    """Write a benchmark's result; its folder is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
