@@ -26,7 +26,8 @@ from measured import machine, write_json
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.journal import JOURNAL_NAME, Record, RunStatus
-from minaction.study.study_file import Study, parse_study
+from minaction.study.read_study import parse_study
+from minaction.study.study_file import Study
 
 STUDY = """
 [study]

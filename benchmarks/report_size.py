@@ -26,7 +26,7 @@ from minaction.report.verify import verify_report
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.journal import Journal, latest_records
-from minaction.study.study_file import parse_study
+from minaction.study.read_study import parse_study
 
 STUDY = """
 [study]

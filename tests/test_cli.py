@@ -24,7 +24,7 @@ from minaction.report.summary import lambda_summary
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.journal import JOURNAL_NAME, Journal, Record, RunStatus, latest_records
-from minaction.study.study_file import load_study
+from minaction.study.read_study import load_study
 
 STUDY = """
 [study]

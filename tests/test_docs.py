@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import minaction as ma
-from minaction.study.study_file import load_study, parse_study
+from minaction.study.read_study import load_study, parse_study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -12,7 +12,7 @@ import pytest
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.journal import Journal, Record, RunStatus
-from minaction.study.study_file import parse_study
+from minaction.study.read_study import parse_study
 
 SWEEP = """
 [study]

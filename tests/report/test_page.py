@@ -13,7 +13,7 @@ from minaction.report.markup import escape, script_json
 from minaction.report.page import render_page
 from minaction.report.tables import compute_findings
 from minaction.report.verify import parse_page
-from minaction.study.study_file import parse_study
+from minaction.study.read_study import parse_study
 
 NASTY = "<script>alert('1')</script> \"quoted\" & <!-- --> ]]> 🔥\u2028\x00\r\n" + "é" * 10_000
 VOID = {"meta", "br"}

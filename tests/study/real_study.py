@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from minaction.study.journal import JOURNAL_NAME, latest_records
-from minaction.study.study_file import parse_study
+from minaction.study.read_study import parse_study
 from minaction.study.worker import PROGRAM
 
 STUDY = """

@@ -15,7 +15,7 @@ from scipy import stats
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.journal import Journal, Record, RunStatus
-from minaction.study.study_file import parse_study
+from minaction.study.read_study import parse_study
 
 SCRIPT = Path(__file__).parents[2] / "results" / "compact_report.py"
 STUDY = """

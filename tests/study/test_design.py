@@ -16,7 +16,7 @@ from minaction.study.design import (
     run_id,
     runs,
 )
-from minaction.study.study_file import parse_study
+from minaction.study.read_study import parse_study
 
 SWEEP = parse_study(
     '[study]\nname = "s"\nseeds = 3\n[factors]\ndataset = ["mnist", "digits"]\nmodel = "mlp"\n'

@@ -15,7 +15,8 @@ from minaction.study.directory import (
     write_text_atomically,
 )
 from minaction.study.journal import Journal
-from minaction.study.study_file import Study, parse_study
+from minaction.study.read_study import parse_study
+from minaction.study.study_file import Study
 
 TEXT = (
     '[study]\nname = "s"\nseeds = 3\n[factors]\ndataset = ["mnist", "digits"]\nmodel = "mlp"\n'
@@ -152,7 +153,7 @@ def test_of_two_drivers_that_start_together_one_wins(tmp_path):
         "import sys\n"
         "from minaction.errors import StudyDirectoryError\n"
         "from minaction.study.directory import open_study_directory\n"
-        "from minaction.study.study_file import parse_study\n"
+        "from minaction.study.read_study import parse_study\n"
         "study = parse_study(sys.argv[2], source='s')\n"
         "sys.stdin.read()\n"
         "try:\n    open_study_directory(sys.argv[1], study)\n"

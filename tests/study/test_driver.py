@@ -17,7 +17,7 @@ from minaction.study.design import baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
 from minaction.study.driver import Outcome, describe_execution, run_study
 from minaction.study.journal import JOURNAL_NAME, latest_records
-from minaction.study.study_file import parse_study
+from minaction.study.read_study import parse_study
 
 STUDY = study_of(precision="auto", compile='"auto"', channels_last='"auto"')
 

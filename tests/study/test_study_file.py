@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 
 from minaction.errors import StudyFileError
 from minaction.study.design import run_id, runs
-from minaction.study.study_file import (
-    MAX_BYTES,
-    Analysis,
-    Execution,
-    Factors,
-    Header,
-    Study,
-    Train,
-    load_study,
-    parse_study,
-)
+from minaction.study.read_study import MAX_BYTES, load_study, parse_study
+from minaction.study.study_file import Analysis, Execution, Factors, Header, Study, Train
 
 GOOD = """\
 [study]

@@ -56,7 +56,7 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Where the study goes.")] = Path("minaction-quickstart"),
 ) -> None:
     """Run a study of four modalities offline, in two minutes."""
-    from minaction.study.study_file import load_study
+    from minaction.study.read_study import load_study
 
     spec = Path(__file__).parents[1] / "study" / "quickstart.toml"
     _run_study(load_study(spec), out, workers=None, data_dir=None)
@@ -73,7 +73,7 @@ def study_run(
     data_dir: DataDir = None,
 ) -> None:
     """Run a study, or what is left of it, and write its report."""
-    from minaction.study.study_file import load_study
+    from minaction.study.read_study import load_study
 
     _run_study(load_study(spec), out, workers, data_dir)
     page = _write_report(out, None)

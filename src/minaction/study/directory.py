@@ -9,7 +9,8 @@ from pathlib import Path
 
 from minaction.errors import StorageError, StudyDirectoryError
 from minaction.study.journal import JOURNAL_NAME, LOCK_NAME, lock_directory, sync_directory
-from minaction.study.study_file import Study, load_study
+from minaction.study.read_study import load_study
+from minaction.study.study_file import Study
 from minaction.study.toml_text import one_line, shown
 
 STUDY_NAME = "study.toml"
