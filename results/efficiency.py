@@ -19,6 +19,7 @@ from typing import Any
 
 from minaction.data.sources import SOURCES
 from minaction.errors import InputError, MinActionError
+from minaction.report.analysis.efficiency_gains import efficiency_verdict
 from minaction.report.efficiency import TUNING_SEEDS, UNITS, efficiency
 from minaction.study.design import run_id, runs
 from minaction.study.directory import load_study_directory, write_text_atomically
@@ -59,12 +60,14 @@ def summarise(directories: Sequence[Path], tuning_seeds: int) -> dict[str, Any]:
     planned = {run_id(config) for study in studies for config in runs(study)}
     records = [r for d in directories for r in latest_records(d) if r.run_id in planned]
     modalities = {name: source.modality for name, source in SOURCES.items()}
+    found = efficiency(records, modalities, tuning_seeds=tuning_seeds)
     return {
-        "schema": 1,
+        "schema": 2,
         "studies": [study.name for study in studies],
         "planned": len(planned),
         "recorded": len(records),
-        **efficiency(records, modalities, tuning_seeds=tuning_seeds),
+        "verdict": efficiency_verdict(studies[0], found | {"reason": ""}).to_dict(),
+        **found,
     }
 
 

@@ -68,8 +68,8 @@ def test_commands_in_the_readme_exist():
         assert f"\n{target}:" in makefile
 
 
-def test_figures_in_the_readme_are_those_of_the_results():
-    script = ROOT / "results" / "readme_figures.py"
+def test_figures_in_the_docs_are_those_of_the_results():
+    script = ROOT / "results" / "doc_figures.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -1,12 +1,9 @@
-"""Writes the figures in README.md from the committed results; `--check` only compares.
-
-python results/readme_figures.py
-"""
+"""What the README and docs/findings.md show of the committed results, as Markdown."""
 
 from __future__ import annotations
 
+import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +18,10 @@ from minaction.study.journal import latest_records
 from minaction.study.study_file import Study
 
 RESULTS = Path(__file__).parent
-README = RESULTS.parent / "README.md"
 FOLDS = ("fold_reduction", "gauge_fixed_fold")
 
 
-def main() -> None:
-    """Rewrite the marked sections, or exit 1 where they are out of date."""
-    text = README.read_text(encoding="utf-8")
-    current = text
-    sections = {
-        "headline": headline_section,
-        "sweep": sweep_section,
-        "budget": budget_section,
-        "compact": compact_section,
-        "speed": speed_section,
-    }
-    for name, section in sections.items():
-        current = replaced(current, name, section())
-    if "--check" in sys.argv[1:]:
-        if current != text:
-            sys.exit("README.md: its figures differ; run `python results/readme_figures.py`")
-        return
-    README.write_text(current, encoding="utf-8")
-
-
-def replaced(text: str, name: str, section: str) -> str:
-    """Return `text` with the section between the markers of `name` replaced."""
-    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
-    head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
-    return f"{head}{begin}{section}{end}{tail}"
-
-
+@functools.cache
 def sweep_findings() -> tuple[Study, dict[str, Any]]:
     """Return the study of `results/lambda_sweep` and what its report says."""
     directory = RESULTS / "lambda_sweep"
@@ -105,7 +74,7 @@ def sweep_section() -> str:
         "of the fall on a log scale. Brackets are 95 % intervals over seeds, paired with "
         "lambda = 0; *selected* is what the rule in the study file chose on the validation split. "
         "The whole report is "
-        "[results/lambda_sweep/report.html](results/lambda_sweep/report.html).\n\n"
+        "[results/lambda_sweep/report.html](../results/lambda_sweep/report.html).\n\n"
         f"{headlines}\n{tables}\n"
     )
 
@@ -173,7 +142,7 @@ def budget_section() -> str:
         "validation accuracy stays within a margin of that of one baseline run at lambda 0 "
         '(`lam = "budget"` in a study file). Against the lambda the sweep selects, on the test '
         "split, with 95 % intervals over seeds "
-        "([results/budget/comparison.md](results/budget/comparison.md)):\n\n"
+        "([results/budget/comparison.md](../results/budget/comparison.md)):\n\n"
         f"{tables(found)}"
     )
 
@@ -221,7 +190,3 @@ def speed_section() -> str:
         "| | `minaction study run` | Lightning + DataLoader | ratio |\n|---|---|---|---|\n"
         f"{rows}"
     )
-
-
-if __name__ == "__main__":
-    main()

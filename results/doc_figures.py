@@ -1,0 +1,66 @@
+"""Writes the figures in README.md and docs/findings.md from the committed results.
+
+python results/doc_figures.py [--check]
+
+`--check` only compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from doc_findings import findings_in_full, findings_table
+from doc_sections import (
+    budget_section,
+    compact_section,
+    headline_section,
+    speed_section,
+    sweep_section,
+)
+
+ROOT = Path(__file__).parents[1]
+
+PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "README.md": {
+        "headline": headline_section,
+        "findings": findings_table,
+        "compact": compact_section,
+        "speed": speed_section,
+    },
+    "docs/findings.md": {
+        "findings": findings_in_full,
+        "sweep": sweep_section,
+        "budget": budget_section,
+    },
+}
+"""Marked sections by page, and what makes each."""
+
+
+def main() -> None:
+    """Rewrite the marked sections, or exit 1 where one is out of date."""
+    for name, sections in PAGES.items():
+        page = ROOT / name
+        text = page.read_text(encoding="utf-8")
+        current = text
+        for section, made in sections.items():
+            current = replaced(current, section, made())
+        if "--check" not in sys.argv[1:]:
+            page.write_text(current, encoding="utf-8")
+        elif current != text:
+            sys.exit(f"{name}: its figures differ; run `python results/doc_figures.py`")
+
+
+def replaced(text: str, name: str, section: str) -> str:
+    """Return `text` with the section between the markers of `name` replaced."""
+    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+    head, found, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        sys.exit(f"no section between the marks {begin.strip()} and {end}; put them back")
+    return f"{head}{begin}{section}{end}{tail}"
+
+
+if __name__ == "__main__":
+    main()
