@@ -26,6 +26,8 @@ from typing import Any, TypeVar
 
 import pandas as pd
 import torch
+from rich.console import Console
+from rich.progress import track
 
 from minaction.compaction.latency import measure_latency
 from minaction.data.load import load_dataset
@@ -76,7 +78,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the command line's values."""
     parser = argparse.ArgumentParser(description="What a study's compacted networks save.")
     parser.add_argument("--study", type=Path, default=RESULTS / "compact")
-    parser.add_argument("--tolerance", type=float, default=0.1, help="of approximate removals")
+    parser.add_argument("--tolerance", type=float, default=0.15, help="of approximate removals")
     parser.add_argument("--fine-tune", type=float, default=3.0, help="epochs after the removal")
     parser.add_argument("--pairs", type=int, default=41, help="pairs of latency measurements")
     parser.add_argument("--workers", type=int, default=WORKERS, help="processes that fine-tune")
@@ -101,7 +103,7 @@ def report(directory: Path, plan: CompactionPlan, workers: int) -> dict[str, Any
     with environment_of_workers():
         both = both_of_each(directory, pairs, plan, workers)
         tasks = [(directory, dense.record, compacted, plan.pairs) for dense, compacted in both]
-        found = in_processes(1, latencies, tasks)
+        found = in_processes(1, latencies, tasks, "latency")
     rows = [
         row_of(*networks) | {"latency": latency}
         for networks, latency in zip(both, found, strict=True)
@@ -111,6 +113,7 @@ def report(directory: Path, plan: CompactionPlan, workers: int) -> dict[str, Any
         "schema": 1,
         "study": study.name,
         "margin": study.budget_terms["margin"],
+        "aim": study.budget_terms["aim"],
         "tolerance": plan.tolerance,
         "fine_tune_epochs": plan.fine_tune_epochs,
         "pairs": plan.pairs,
@@ -147,7 +150,7 @@ def both_of_each(
         for pair in pairs
         for record, chosen in zip(pair, (dense_plan, plan), strict=True)
     ]
-    done = in_processes(workers, compacted_run, tasks)
+    done = in_processes(workers, compacted_run, tasks, "compacting, fine-tuning")
     return list(zip(done[::2], done[1::2], strict=True))
 
 
@@ -164,12 +167,13 @@ def environment_of_workers() -> Iterator[None]:
 
 
 def in_processes(
-    workers: int, function: Callable[[Task], Result], tasks: Sequence[Task]
+    workers: int, function: Callable[[Task], Result], tasks: Sequence[Task], doing: str
 ) -> list[Result]:
     """Return what a function makes of each task, computed in fresh processes."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, context, prepare_process) as pool:
-        return list(pool.map(function, tasks))
+        done = pool.map(function, tasks)
+        return list(track(done, doing, len(tasks), console=Console(stderr=True)))
 
 
 def prepare_process() -> None:
@@ -300,10 +304,11 @@ def as_markdown(found: Mapping[str, Any]) -> str:
     return (
         "# From energy to a smaller network\n\n"
         f"Made by `python results/compact_report.py` from the study `{found['study']}`: unit "
-        f"energy priced by MACs, proximal steps, a budget of {margin}; then `compact` (tolerance "
-        f"{found['tolerance']:g}) and {found['fine_tune_epochs']:g} epochs of fine-tuning. The "
-        "dense original is the network at lambda 0 of the same seed. Means over seeds; brackets "
-        "are 95 % t intervals, of logs for ratios, paired by seed. Test split.\n\n"
+        f"energy priced by MACs, proximal steps that may cost {found['aim']:g} x {margin} of "
+        f"validation accuracy; then `compact` (tolerance {found['tolerance']:g}) and "
+        f"{found['fine_tune_epochs']:g} epochs of fine-tuning. The dense original is "
+        "the network at lambda 0 of the same seed. Means over "
+        "seeds; brackets are 95 % t intervals, of logs for ratios, paired by seed. Test split.\n\n"
         "Accuracy. *Dense, tuned* is the dense original fine-tuned for as long as the compacted "
         f"network; *holds* where the whole interval of the change lies above -{margin}:\n\n"
         "| | seeds | dense | dense, tuned | compacted | against dense, pp | holds "
