@@ -679,6 +679,21 @@ def test_report(cli, refused, directory, tmp_path):
     assert "is a folder" in refused("report", directory, "-o", tmp_path)
 
 
+def test_report_for_a_paper(cli, refused, directory, tmp_path):
+    before = (directory / "report.html").read_bytes()
+    folder = tmp_path / "paper"
+    code, out, err = cli("report", directory, "--paper", folder)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"{folder}: ")
+    assert "without efficiency-gains: the study has conventional models only" in out
+    assert (folder / "figures" / "one-column" / "accuracy.pdf").is_file()
+    assert (folder / "tables" / "lambda.tex").is_file()
+    assert (directory / "report.html").read_bytes() == before
+    (folder / "notes.txt").write_text("mine")
+    assert "holds notes.txt" in refused("report", directory, "--paper", folder)
+    assert "holds " in refused("report", directory, "--paper", directory)
+
+
 # --- quickstart ---
 
 

@@ -161,9 +161,21 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Page; default: DIR/report.html.")
     ] = None,
+    paper: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a paper's figures (PDF) and tables (LaTeX, CSV); no page is written "
+            "unless -o asks for one.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Write a study's report: one self-contained HTML page."""
-    typer.echo(str(_write_report(directory, output)))
+    """Write a study's report: one self-contained HTML page, or figures and tables for a paper."""
+    if paper is not None:
+        for line in _write_paper(directory, paper):
+            typer.echo(line)
+    if paper is None or output is not None:
+        typer.echo(str(_write_report(directory, output)))
 
 
 def _run_study(spec: Study, out: Path, workers: int | None, data_dir: Path | None) -> None:
@@ -192,6 +204,16 @@ def _write_report(directory: Path, output: Path | None) -> Path:
     from minaction.report.build import write_report
 
     return write_report(directory, output)
+
+
+def _write_paper(directory: Path, folder: Path) -> list[str]:
+    from minaction.report.paper.write import write_paper
+    from minaction.study.toml_text import one_line
+
+    made = write_paper(directory, folder)
+    counts = f"{len(made.figures)} figures and {len(made.tables)} tables"
+    missing = [f"  without {one.name}: {one.reason}" for one in made.missing]
+    return [one_line(line) for line in (f"{made.folder}: {counts}", *missing)]
 
 
 def _print_summary(directory: Path) -> None:

@@ -1,0 +1,1 @@
+"""A study on paper: its figures as vector PDFs, its tables as LaTeX and CSV, their captions."""
