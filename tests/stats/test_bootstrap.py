@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minaction.errors import InputError
 from minaction.stats import bootstrap
-from minaction.stats.bootstrap import counts, percentiles, reflected, resample
+from minaction.stats.bootstrap import counts, percentiles, resample
 
 
 def seeded(seed: int = 0) -> np.random.Generator:
@@ -59,10 +59,6 @@ def test_memory_is_bounded_by_drawing_in_chunks(monkeypatch):
 
 def test_percentiles_are_those_of_all_resamples():
     assert percentiles(np.arange(101.0), 0.9) == pytest.approx((5, 95))
-
-
-def test_the_basic_interval_is_the_percentile_one_reflected():
-    assert reflected(40.0, np.arange(101.0), 0.9) == pytest.approx((-15, 75))
 
 
 @pytest.mark.parametrize("resamples", [0, -1])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import special
 
 from minaction.errors import InputError
-from minaction.stats.dominance import asymmetric, cliffs_delta, dominance, variance
+from minaction.stats.dominance import cliffs_delta, dominance, model_variance
 
 # the example of Macbeth, Razumiejczyk and Ledesma (2011), Cliff's Delta Calculator, Universitas
 # Psychologica 10(2), and of R's effsize
@@ -24,62 +24,61 @@ def matrix(first, second) -> np.ndarray:
     return np.array([[int(x > y) - int(x < y) for y in second] for x in first], np.float64)
 
 
-def naive_variance(first, second) -> float:
-    signs = matrix(first, second)
-    (n, m), delta = signs.shape, signs.mean()
-    rows = sum((row.mean() - delta) ** 2 for row in signs) / (n - 1)
-    columns = sum((column.mean() - delta) ** 2 for column in signs.T) / (m - 1)
-    single = sum((sign - delta) ** 2 for sign in signs.flat) / ((n - 1) * (m - 1))
-    return ((m - 1) * rows + (n - 1) * columns + single) / (n * m)
-
-
-def test_delta_and_its_variance_as_published_by_effsize():
-    # effsize 0.8.1, tests/testthat/testCliff.R and the comments of R/CliffDelta.R: the three terms
+def test_delta_as_published_by_effsize():
+    # effsize 0.8.1, tests/testthat/testCliff.R
     found = cliffs_delta(TREATMENT, CONTROL)
     assert (found.n, found.estimate) == (16, -0.25)
-    rows, ties = dominance(TREATMENT, CONTROL)
-    columns, _ = dominance(CONTROL, TREATMENT)
-    published = (5 * 0.2669753 + 9 * 0.447 + 1.0055556) / 60
-    assert variance(rows, columns, ties) == pytest.approx(published, abs=1e-7)
-
-
-def test_the_interval_as_published_by_effsize():
-    # effsize 0.8.1, tests/testthat/testCliff.R: from the unbiased variance
-    signs = matrix(TREATMENT, CONTROL)
-    rows = ((signs.mean(1) + 0.25) ** 2).sum()
-    columns = ((signs.mean(0) + 0.25) ** 2).sum()
-    unbiased = (36 * rows + 100 * columns - ((signs + 0.25) ** 2).sum()) / (10 * 6 * 9 * 5)
-    quantile = special.stdtrit(14, 0.975)
-    published = (-0.7265846, 0.3890062)
-    assert asymmetric(-0.25, quantile**2 * unbiased) == pytest.approx(published, abs=5e-8)
-
-
-def test_another_delta_as_published_by_effsize():
-    # effsize 0.8.1, tests/testthat/testCliff.R
     found = cliffs_delta([10, 20, 20, 20, 30, 30, 30, 40, 50, 100], CONTROL)
     assert found.estimate == pytest.approx(-0.06666, abs=1e-5)
 
 
+@pytest.mark.parametrize("chance", [0.5, 0.7, 0.95])
+def test_the_variance_of_the_model_is_that_of_exponential_samples(chance):
+    # X of rate 1 - chance exceeds Y of rate chance so often; both of two X exceed one Y with
+    # E exp(-2 (1 - chance) Y), one X exceeds both of two Y with E (1 - exp(-chance X))^2
+    n = 7
+    two_first = chance / (chance + 2 * (1 - chance))
+    two_second = 1 - 2 * (1 - chance) + (1 - chance) / (1 - chance + 2 * chance)
+    exact = chance * (1 - chance) + (n - 1) * (two_first + two_second - 2 * chance**2)
+    assert model_variance(2 * chance - 1, n, n) == pytest.approx(4 * exact / n**2, rel=1e-12)
+    # with samples of two sizes the terms of both have the same weight, whatever their order
+    assert model_variance(2 * chance - 1, 4, 10) * 40 == pytest.approx(
+        model_variance(2 * chance - 1, n, n) * 49
+    )
+
+
 @given(first=VALUES, second=VALUES)
-def test_delta_and_variance_are_those_of_the_dominance_matrix(first, second):
-    rows, ties = dominance(np.array(first), np.array(second))
-    columns, same = dominance(np.array(second), np.array(first))
+def test_mean_signs_are_those_of_the_dominance_matrix(first, second):
     signs = matrix(first, second)
-    assert rows == pytest.approx(signs.mean(1))
-    assert columns == pytest.approx(-signs.mean(0))
-    assert ties == same == (signs == 0).sum()
-    expected = naive_variance(first, second)
-    assert variance(rows, columns, ties) == pytest.approx(expected, abs=1e-12)
+    assert dominance(np.array(first), np.array(second)) == pytest.approx(signs.mean(1))
+    assert dominance(np.array(second), np.array(first)) == pytest.approx(-signs.mean(0))
+
+
+@given(first=VALUES, second=VALUES)
+def test_the_ends_solve_the_equation_of_the_score(first, second):
+    if min(first + second) == max(first + second):
+        return
+    found, signs = cliffs_delta(first, second), matrix(first, second)
+    (n, m), delta = signs.shape, signs.mean()
+    rho = 1.0
+    if abs(delta) < 1:
+        estimated = signs.mean(1).var(ddof=1) / n + signs.mean(0).var(ddof=1) / m
+        rho = np.clip(estimated / model_variance(delta, n, m), 1 / 5, 5) ** (1 / 3)
+    for end in (found.low, found.high):
+        reach = special.ndtri(0.975) ** 2 * rho * model_variance(end, n, m)
+        assert (delta - end) ** 2 == pytest.approx(reach, abs=1e-9)
 
 
 def test_samples_that_do_not_overlap_by_hand():
-    # (k - t²) / (k + t²), k the smaller sample, t(0.975; 5) = 2.570582: documentation of R's orddom
-    t = 2.570582
-    found = cliffs_delta([1, 2, 3], [4, 5, 6, 7])
-    assert (found.estimate, found.low) == (-1, -1)
-    assert found.high == pytest.approx(-(3 - t**2) / (3 + t**2), abs=1e-6)
-    other = cliffs_delta(np.arange(100), np.arange(100) + 100.0)
-    assert (other.low, other.high) == (-1, pytest.approx(-0.925, abs=5e-4))
+    # (1 - d)(9 - d^2) = z^2 (1 + d)((9 - d^2) + (n + m - 2)(3 - d^2)) / (n m)
+    found = cliffs_delta([4, 5, 6, 7], [1, 2, 3])
+    assert (found.estimate, found.high) == (1, 1)
+    d, z = found.low, special.ndtri(0.975)
+    assert (1 - d) * (9 - d**2) == pytest.approx(
+        z**2 * (1 + d) * ((9 - d**2) + 5 * (3 - d**2)) / 12, abs=1e-9
+    )
+    other = cliffs_delta([1, 2, 3], [4, 5, 6, 7])
+    assert (other.low, other.high) == (-1, pytest.approx(-d))
     assert cliffs_delta([2, 2], [1, 1]).high == 1
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minaction.errors import InputError
-from minaction.stats.pareto import hypervolume, pareto_front
+from minaction.stats.pareto import gradient, hypervolume, pareto_front
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=12)
 
@@ -99,3 +99,22 @@ def test_points_that_cannot_be_used_are_refused_in_one_line(cost, accuracy, mess
 def test_a_reference_is_a_cost_and_an_accuracy(reference):
     with pytest.raises(InputError, match="reference: expected"):
         hypervolume([1.0], [0.5], reference=reference)
+
+
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 12))
+def test_the_gradient_is_the_slope_of_the_area(seed, count):
+    generator = np.random.default_rng(seed)
+    points, reference = generator.random((count, 2)), (0.9, 0.1)
+    found, step = gradient(points[:, 0], points[:, 1], reference), 1e-7
+    for index in range(count):
+        for axis in range(2):
+            ends = [points.copy(), points.copy()]
+            ends[0][index, axis] -= step
+            ends[1][index, axis] += step
+            low, high = (hypervolume(*end.T, reference=reference) for end in ends)
+            assert found[index, axis] == pytest.approx((high - low) / (2 * step), abs=1e-5)
+
+
+def test_the_gradient_at_the_reference_is_that_of_the_better_side():
+    found = gradient(np.array([1.0, 3.0]), np.array([0.2, 0.7]), (3.0, 0.2))
+    assert found == pytest.approx(np.array([[0, 2], [-0.5, 0]]))

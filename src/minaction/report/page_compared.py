@@ -23,9 +23,9 @@ def pareto_tables(findings: Findings) -> str:
         "Hypervolume: the area that the front dominates, in decades of energy times percentage "
         "points of test accuracy, up to the reference, which is the largest energy and the lowest "
         "accuracy among the configurations, held fixed; areas of different references do not "
-        f"compare. Second lines are 95 % basic bootstrap intervals over seeds, {RESAMPLES:,} "
-        "resamples; noise adds area, and the interval allows for that. Left out are configurations "
-        "with fewer than two ok runs of positive energy."
+        f"compare. Second lines are 95 % intervals over seeds, centred with {RESAMPLES:,} "
+        "bootstrap resamples; noise adds area, and the interval allows for that. Left out are "
+        "configurations with fewer than two ok runs of positive energy."
     )
     columns = [
         *("data set", "modality", "trained energy", "kind", "configurations", "left out"),

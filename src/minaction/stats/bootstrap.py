@@ -89,15 +89,3 @@ def percentiles(drawn: np.ndarray, confidence: float) -> tuple[np.ndarray, np.nd
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
     return low, high
-
-
-def reflected(estimate: float, drawn: np.ndarray, confidence: float) -> tuple[float, float]:
-    """Return the basic interval's ends: the percentile interval reflected at the estimate.
-
-    Where resampling shifts a statistic, sampling has shifted the estimate likewise; reflection
-    takes both shifts back.
-
-    Reference: Davison and Hinkley (1997), Bootstrap Methods and their Application, section 5.2.
-    """
-    low, high = percentiles(drawn, confidence)
-    return float(2 * estimate - high), float(2 * estimate - low)

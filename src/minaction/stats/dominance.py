@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from scipy import special
 
@@ -12,15 +10,28 @@ from minaction.stats.equivalence import Sample
 from minaction.stats.intervals import Interval
 from minaction.stats.validation import check_confidence, finite_sample
 
+RATIO = 5.0
+"""The most by which the estimated variance may differ from the model's, either way."""
+WEIGHT = 1 / 3
+"""Of the estimate against the model, on the log scale."""
+HALVINGS = 60
+"""Of the stretch in which an end of the interval is looked for."""
+
 
 def cliffs_delta(treatment: Sample, reference: Sample, *, confidence: float = 0.95) -> Interval:
     """Return Cliff's delta, P(treatment > reference) - P(treatment < reference), with an interval.
 
-    The asymmetric interval of Feng and Cliff from the consistent variance of delta and the t
-    quantile of n + m - 2 degrees of freedom. Where the samples do not overlap that variance is 0:
-    delta is ±1, an end as well, and the other is ±(k - t²) / (k + t²), k the smaller of n and m.
-    The unbiased variance is not used: it can be negative, and its interval covers too little at
-    large delta (simulated, 10 values each, delta 0.84: 92 %; with the consistent one 98 %).
+    The score interval: every d with (delta - d)² <= z² rho V(d), z the normal quantile, V(d) the
+    variance of delta in the model of `model_variance`, and rho the cube root of what the variance
+    estimated from the mean signs (of DeLong, or Brunner and Munzel) is of V(delta): the model is
+    moved a third of the way towards the data. The model alone, rho = 1, is Newcombe's fifth method.
+    Where the samples do not overlap nothing can be estimated: rho is 1, delta ±1, an end as well.
+
+    Simulated coverage of 95 % intervals, 10 values each, delta 0 to 0.97 (12,000 samples each):
+    normal, equal variances 95.3-96.8 %; standard deviations 3 : 1 93.4-95.0 %, 5 : 1 93.4-95.2 %;
+    exponential 95.1-96.0 %; five ordered answers 95.3-97.6 %. With 5 values each up to 97.4 %, for
+    delta then has 26 values only; with 30 each 92.4-97.4 %. Not reached: 5 values that vary three
+    times as much as the 20 they are compared with, 83-93 %; delta beyond 0.99, 98 %.
 
     Args:
         treatment: Shape [n], any unit; independent of the reference.
@@ -34,55 +45,71 @@ def cliffs_delta(treatment: Sample, reference: Sample, *, confidence: float = 0.
     Raises:
         InputError: A sample has fewer than 2 values or one that is not finite, or all are equal.
 
-    Reference: Cliff (1993), Dominance statistics, Psychological Bulletin 114(3); Cliff (1996),
-        Ordinal Methods for Behavioral Data Analysis; Feng and Cliff (2004), Monte Carlo evaluation
-        of ordinal d with improved confidence interval, J Modern Applied Statistical Methods 3(2).
+    Reference: Cliff (1993), Dominance statistics, Psychological Bulletin 114(3); Newcombe (2006),
+        Confidence intervals for an effect size measure based on the Mann-Whitney statistic, Part 2,
+        Statistics in Medicine 25(4), method 5; DeLong, DeLong and Clarke-Pearson (1988),
+        Biometrics 44(3).
     """
     check_confidence(confidence)
     first = finite_sample("treatment", treatment, 2)
     second = finite_sample("reference", reference, 2)
     if min(first.min(), second.min()) == max(first.max(), second.max()):
         raise InputError("values: all are equal; there is no order to compare")
-    rows, ties = dominance(first, second)
-    columns, _ = dominance(second, first)
-    delta, n = float(rows.mean()), first.size + second.size
-    quantile = float(special.stdtrit(n - 2, 0.5 + confidence / 2))
-    if abs(delta) == 1:
-        smaller = min(first.size, second.size)
-        other = delta * (smaller - quantile**2) / (smaller + quantile**2)
-        low, high = sorted((delta, other))
-    else:
-        low, high = asymmetric(delta, quantile**2 * variance(rows, columns, ties))
-    return Interval(n=n, estimate=delta, low=low, high=high)
+    rows, columns = dominance(first, second), dominance(second, first)
+    delta = float(rows.mean())
+    reach = float(special.ndtri(0.5 + confidence / 2)) ** 2 * shrunk(delta, rows, columns)
+    low, high = (score_end(delta, end, reach, first.size, second.size) for end in (-1.0, 1.0))
+    return Interval(n=first.size + second.size, estimate=delta, low=low, high=high)
 
 
-def dominance(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return, for each value of the first, the mean sign of it minus the second's; and the ties."""
+def dominance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return, for each value of the first, the mean sign of it minus the second's."""
     ordered = np.sort(second)
     below = np.searchsorted(ordered, first, side="left")
     upto = np.searchsorted(ordered, first, side="right")
-    return (below + upto - second.size) / second.size, int((upto - below).sum())
+    return (below + upto - second.size) / second.size
 
 
-def variance(rows: np.ndarray, columns: np.ndarray, ties: int) -> float:
-    """Return the consistent variance of delta: ((m - 1) s_i² + (n - 1) s_j² + s_ij²) / (n m).
+def model_variance(delta: float, n: int, m: int) -> float:
+    """Return the variance of delta in Newcombe's model.
 
-    s_i² and s_j² are the variances of the mean signs by row and column, s_ij² that of single signs
-    with divisor (n - 1) (m - 1) (Cliff 1996).
+    V(d) = (1 - d²) (1 + (n + m - 2) (3 - d²) / (9 - d²)) / (n m): Hanley and McNeil's variance for
+    exponential samples, made the same for either order of the samples.
 
     Args:
+        delta: From -1 to 1.
+        n: Values of the first sample.
+        m: Values of the second.
+
+    Reference: Hanley and McNeil (1982), The meaning and use of the area under a receiver operating
+        characteristic (ROC) curve, Radiology 143(1); Newcombe (2006), as above.
+    """
+    square = delta**2
+    return (1 - square) * (1 + (n + m - 2) * (3 - square) / (9 - square)) / (n * m)
+
+
+def shrunk(delta: float, rows: np.ndarray, columns: np.ndarray) -> float:
+    """Return by what the model's variance is multiplied: rho of `cliffs_delta`.
+
+    Args:
+        delta: Cliff's delta.
         rows: Mean signs of the first sample's values, shape [n].
         columns: Of the second's, shape [m].
-        ties: Number of equal pairs.
     """
-    n, m = rows.size, columns.size
-    single = (n * m - ties - n * m * rows.mean() ** 2) / ((n - 1) * (m - 1))
-    return float(((m - 1) * rows.var(ddof=1) + (n - 1) * columns.var(ddof=1) + single) / (n * m))
+    if abs(delta) == 1:
+        return 1.0
+    estimated = rows.var(ddof=1) / rows.size + columns.var(ddof=1) / columns.size
+    ratio = float(estimated) / model_variance(delta, rows.size, columns.size)
+    return min(max(ratio, 1 / RATIO), RATIO) ** WEIGHT
 
 
-def asymmetric(delta: float, reach: float) -> tuple[float, float]:
-    """Return Feng and Cliff's interval, `reach` being the squared half width of the plain one."""
-    centre = delta - delta**3
-    half = math.sqrt(reach * ((1 - delta**2) ** 2 + reach))
-    below = 1 - delta**2 + reach
-    return (centre - half) / below, (centre + half) / below
+def score_end(delta: float, end: float, reach: float, n: int, m: int) -> float:
+    """Return the d between delta and an end of the scale where (delta - d)² = reach V(d)."""
+    inside, outside = delta, end
+    for _ in range(HALVINGS):
+        middle = (inside + outside) / 2
+        if (delta - middle) ** 2 <= reach * model_variance(middle, n, m):
+            inside = middle
+        else:
+            outside = middle
+    return inside if delta != end else end

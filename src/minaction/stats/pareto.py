@@ -104,3 +104,26 @@ def areas(costs: np.ndarray, accuracies: np.ndarray, reference: Reference) -> np
     height = np.maximum(np.take_along_axis(accuracies, order, -1) - floor, 0)
     width = np.diff(cost, axis=-1, append=worst)
     return (width * np.maximum.accumulate(height, axis=-1)).sum(-1)
+
+
+AT = 1e-9
+"""Relative distance within which a point is at the reference: sums in another order differ."""
+
+
+def gradient(cost: np.ndarray, accuracy: np.ndarray, reference: Reference) -> np.ndarray:
+    """Return the derivatives of the area by each point's cost and accuracy, shape [n, 2].
+
+    A point on the front adds a strip as wide as the cost to the next one, and as high as the
+    accuracy above the one before. Points off the front, or worse than the reference, have none. At
+    the reference itself, where the area has a kink, it is the derivative on the better side.
+    """
+    worst, floor = reference
+    found = np.zeros((cost.size, 2))
+    better = (cost <= worst) | np.isclose(cost, worst, rtol=AT, atol=0)
+    better &= (accuracy >= floor) | np.isclose(accuracy, floor, rtol=AT, atol=0)
+    ahead = fronts(cost[None], accuracy[None])[0] & better
+    members = np.flatnonzero(ahead)
+    members = members[np.argsort(cost[members], kind="stable")]
+    found[members, 0] = -np.diff(accuracy[members], prepend=floor)
+    found[members, 1] = np.diff(cost[members], append=worst)
+    return found

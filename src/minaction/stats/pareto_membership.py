@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from minaction.errors import InputError
-from minaction.stats.bootstrap import RESAMPLES, counts, reflected, resample
+from minaction.stats.bootstrap import RESAMPLES, counts, resample
+from minaction.stats.hypervolume_interval import hypervolume_interval
 from minaction.stats.intervals import Interval
 from minaction.stats.pareto import Reference, areas, check_reference, fronts
 from minaction.stats.validation import check_confidence, finite_array
@@ -30,10 +31,13 @@ class ParetoBootstrap:
         table: One row per configuration in order of first appearance: the grouping columns, `n`,
             mean `cost` and `accuracy`, `on_front`, and `membership`, the share of resamples in
             which it is on the front.
-        hypervolume: Area dominated by the means, with its basic bootstrap interval; `n` is the
-            number of configurations. Noise adds area, since the front takes whatever it favours:
-            the interval allows for that and may lie below the estimate. Simulated coverage of 95 %
-            intervals: 88-93 % (10 runs; 3 to 60 configurations), of percentile ones 2-93 %.
+        hypervolume: Area dominated by the means, with its interval, see `hypervolume_interval`; `n`
+            is the number of configurations. Noise adds area: the interval allows for that and may
+            lie below the estimate. Simulated coverage of 95 % intervals, 10 runs, 1,000 samples
+            each: 94.2-96.9 % with 3 to 60 configurations, all on a concave front or scattered below
+            it, seeds shared or not (percentile intervals 2-94 %, basic ones 89-95 %, BCa 19-93 %).
+            Not reached: ten configurations with one and the same true mean, 84 %, and 92 % where
+            seeds are shared.
         reference: The point it is measured from.
     """
 
@@ -75,8 +79,7 @@ def pareto_bootstrap(
         InputError: A column is missing, there is no run, a value is not finite, a configuration has
             a single run, or seeds are missing or occur twice in one.
 
-    Reference: Efron and Tibshirani (1993), An Introduction to the Bootstrap, section 8; Davison
-        and Hinkley (1997), Bootstrap Methods and their Application, section 5.2.
+    Reference: Efron and Tibshirani (1993), An Introduction to the Bootstrap, section 8.
     """
     check_confidence(confidence)
     check_reference(reference)
@@ -98,7 +101,14 @@ def pareto_bootstrap(
         membership=fronts(drawn[..., 0], drawn[..., 1]).mean(0),
     )
     area = float(areas(whole[..., 0], whole[..., 1], reference)[0])
-    low, high = reflected(area, areas(drawn[..., 0], drawn[..., 1], reference), confidence)
+    low, high = hypervolume_interval(
+        area,
+        areas(drawn[..., 0], drawn[..., 1], reference),
+        runs,
+        reference,
+        shared=seed is not None,
+        confidence=confidence,
+    )
     return ParetoBootstrap(
         table=table,
         hypervolume=Interval(n=len(runs), estimate=area, low=low, high=high),

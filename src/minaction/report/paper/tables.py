@@ -247,7 +247,7 @@ def pareto_tables(findings: Findings) -> Iterator[PaperTable | Missing]:
             "Pareto fronts of test accuracy and energy. Hypervolume: the area that the front "
             "dominates, in decades of energy times percentage points of accuracy, up to the "
             "reference, which is the largest energy and the lowest accuracy among the "
-            "configurations, held fixed; in brackets 95 % intervals over seeds, from "
+            "configurations, held fixed; in brackets 95 % intervals over seeds, centred with "
             f"{RESAMPLES:,} bootstrap resamples."
         ),
         columns=(
