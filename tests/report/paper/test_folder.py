@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,15 @@ def test_what_was_written_is_replaced_whole(written):
     replace_folder(written, {"tables/b.tex": b"x"}, {})
     assert names(written) == [MANIFEST, "tables/b.tex"]
     assert [path.name for path in written.parent.iterdir()] == ["paper"]
+
+
+def test_the_current_folder_has_a_name_once_it_is_resolved(tmp_path, monkeypatch):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    check_place(Path())
+    replace_folder(Path().resolve(), FILES, {})
+    assert names(folder) == ["captions.md", "figures/a.pdf", MANIFEST]
 
 
 def test_an_absent_and_an_empty_folder_will_do(tmp_path):

@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
-from minaction.report.paper.drawing import Drawing, Label, Panel, in_letters
+from minaction.report.paper.drawing import Drawing, Panel, in_letters
 from minaction.report.paper.style import RC, plain
 
 WIDTHS = {"one-column": 3.4, "two-columns": 7.0}
@@ -26,6 +27,14 @@ HANDLE = 0.42
 """Width of a legend's handle with the room around it in inches."""
 LINE = 0.145
 """Height of a line of a legend in inches."""
+
+POINTS = 72
+"""In an inch; figures are laid out in points, as PDFs are."""
+
+MOST_IN_A_COLUMN = 4
+"""Panels that stand below each other in a column; more stand two by two."""
+MARKER = 2.0
+"""Radius of a marker in points, about."""
 
 OFFSETS = ((4, 3), (-4, 3), (4, -8), (-4, -8), (0, 5), (0, -10), (6, -2.5), (-6, -2.5))
 """Where a point's label may stand, in points from it; the first is best where all are free."""
@@ -44,7 +53,8 @@ def pdf(drawing: Drawing, width: float) -> bytes:
             mpl.rcParams[name] = value
         figure = draw(drawing, width)
         file = io.BytesIO()
-        figure.savefig(file, format="pdf", metadata=NO_METADATA)
+        # savefig would lay the figure out once more
+        FigureCanvasPdf(figure).print_pdf(file, metadata=NO_METADATA)
     return file.getvalue()
 
 
@@ -59,8 +69,7 @@ def draw(drawing: Drawing, width: float) -> Figure:
     legend_columns = columns_of_legend(drawing, width)
     legend_lines = math.ceil(len(drawing.legend) / legend_columns)
     height = down * drawing.height + LINE * legend_lines + 0.1
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasPdf(figure)
+    figure = Figure(figsize=(width, height), dpi=POINTS, layout="constrained")
     grid = figure.subplots(down, across, squeeze=False).ravel().tolist()
     for axes in grid[len(drawing.panels) :]:
         axes.set_visible(False)
@@ -78,16 +87,15 @@ def draw(drawing: Drawing, width: float) -> Figure:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # labels must not move what they were placed by
     for axes, panel in shown:
-        write_labels(axes, panel.labels)
+        write_labels(axes, panel)
     return figure
 
 
 def columns(drawing: Drawing, width: float) -> int:
     """Return how many panels stand side by side."""
-    wanted = drawing.columns if width >= WIDTHS["two-columns"] else 1
-    if width < WIDTHS["two-columns"] and len(drawing.panels) > 4 and not drawing.margin:
-        wanted = 2
-    return min(wanted, len(drawing.panels))
+    if width < WIDTHS["two-columns"]:
+        return min(drawing.columns, 1 if len(drawing.panels) <= MOST_IN_A_COLUMN else 2)
+    return min(drawing.columns, len(drawing.panels))
 
 
 def columns_of_legend(drawing: Drawing, width: float) -> int:
@@ -111,19 +119,19 @@ def set_titles(axes: Axes, panels: Sequence[Panel], index: int, across: int) -> 
         axes.set_ylabel(panel.y)
 
 
-def write_labels(axes: Axes, labels: Sequence[Label]) -> None:
-    """Write the labels of points, each where it meets the least; none lies on another."""
-    figure = axes.get_figure()
-    assert isinstance(figure, Figure)
-    scale = figure.dpi / 72
-    points = axes.transData.transform([(label.x, label.y) for label in labels]) if labels else []
+def write_labels(axes: Axes, panel: Panel) -> None:
+    """Write a panel's labels, each where it meets the least; none lies on another."""
+    if not panel.labels:
+        return
+    markers = axes.transData.transform([*panel.points, *((one.x, one.y) for one in panel.labels)])
     inside = axes.get_window_extent()
     taken: list[Bbox] = []
-    for label, point in zip(labels, points, strict=True):
-        boxes = {offset: box(point, label.text, offset, scale) for offset in OFFSETS}
+    for label in panel.labels:
+        point = axes.transData.transform((label.x, label.y))
+        boxes = {offset: box(point, label.text, offset) for offset in OFFSETS}
         costs = {
             offset: sum(map(one.overlaps, taken)) * 100
-            + sum(one.contains(*other) for other in points)
+            + sum(one.padded(MARKER).contains(*other) for other in markers)
             + 3 * (not contains(inside, one))
             for offset, one in boxes.items()
         }
@@ -140,13 +148,14 @@ def write_labels(axes: Axes, labels: Sequence[Label]) -> None:
             fontsize=5.5,
             color=label.colour,
             annotation_clip=False,
+            path_effects=[withStroke(linewidth=1.4, foreground="white")],
         )
 
 
-def box(point: np.ndarray, text: str, offset: tuple[float, float], scale: float) -> Bbox:
-    """Return where a label would stand, in pixels."""
-    width, height = 3.3 * max(2, sum(c not in "{}$^\\" for c in text)) * scale, 5.5 * scale
-    x, y = point[0] + offset[0] * scale, point[1] + offset[1] * scale
+def box(point: np.ndarray, text: str, offset: tuple[float, float]) -> Bbox:
+    """Return where a label would stand, in points."""
+    width, height = 3.3 * max(2, sum(c not in "{}$^\\" for c in text)), 5.5
+    x, y = point + offset
     left = x if offset[0] > 0 else x - width if offset[0] < 0 else x - width / 2
     return Bbox.from_extents(left, y, left + width, y + height)
 

@@ -32,6 +32,7 @@ class Panel:
         y: Its vertical axis.
         draw: Draws everything between the axes.
         labels: Texts of points.
+        points: Where markers are, which labels are to keep clear of.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Panel:
     y: str
     draw: Callable[[Axes], None]
     labels: Sequence[Label] = ()
+    points: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,6 @@ class Drawing:
         legend: Entries common to all panels.
         columns: Panels side by side on a page's full width.
         height: Of a panel in inches.
-        margin: Room at the right of a panel in inches, for what is written there.
     """
 
     name: str
@@ -69,7 +70,6 @@ class Drawing:
     legend: Sequence[Entry] = ()
     columns: int = 3
     height: float = 1.85
-    margin: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,6 @@ def effect_drawings(tables: Sequence[dict[str, Any]]) -> Iterator[Drawing | Miss
         legend=legend if len(legend) > 1 else [],
         columns=1,
         height=0.55 + 0.3 * min(len(names), MOST_ROWS),
-        margin=1.0,
     )
 
 
@@ -121,7 +120,6 @@ def gain_drawings(efficiency: dict[str, Any]) -> Iterator[Drawing | Missing]:
         legend=entries(found),
         columns=1,
         height=0.55 + 0.34 * min(len(names), MOST_ROWS),
-        margin=1.0,
     )
 
 

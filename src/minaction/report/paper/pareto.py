@@ -52,8 +52,7 @@ def pareto_drawings(findings: Findings) -> Iterator[Drawing | Missing]:
 
 def columns(fronts: Sequence[dict[str, Any]]) -> int:
     """Return the panels side by side: raw and gauge-fixed energy of two data sets, or of one."""
-    pairs = len({front["kind"] for front in fronts}) == 2 and len(fronts) % 2 == 0
-    return (4 if len(fronts) == 4 else 2) if pairs else 3
+    return 2 if len({front["kind"] for front in fronts}) == 2 and len(fronts) % 2 == 0 else 3
 
 
 def panel(front: dict[str, Any], found: dict[str, Look], several: bool) -> Panel:
@@ -76,6 +75,7 @@ def panel(front: dict[str, Any], found: dict[str, Look], several: bool) -> Panel
             )
             for point in members
         ],
+        points=[(point["energy"], 100 * point["test_accuracy"]) for point in front["points"]],
     )
 
 

@@ -103,7 +103,7 @@ def write_paper(directory: str | Path, output: str | Path) -> Paper:
         "captions.md": captions.encode(),
     }
     about = {"study": study.name, "study_sha256": study.sha256}
-    replace_folder(folder, files, about)
+    replace_folder(folder.resolve(), files, about)  # `.` has no name to put another one beside
     return Paper(
         folder=folder,
         figures=[one.name for one in figures],
