@@ -21,7 +21,7 @@ def hypervolume_interval(
 ) -> tuple[float, float]:
     """Return the ends of the interval of a hypervolume of means.
 
-    centre \u00b1 t se, cut off at 0. The centre is 2 area - mean of the resampled areas: noise adds
+    centre ± t se, cut off at 0. The centre is 2 area - mean of the resampled areas: noise adds
     area, for a front takes whatever it favours, and resampling adds as much again. The standard
     error is that of the delta method: each run moves the area by its distance from its mean times
     the area's gradient. t has n - 1 degrees of freedom where seeds are shared, else those of

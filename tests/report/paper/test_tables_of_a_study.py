@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import csv
 import io
+from inspect import signature
 
 import pytest
 
+from minaction.report.paper.anova_table import CONVENTION
 from minaction.report.paper.captions import Captioned, latex_captions, macro, markdown_captions
 from minaction.report.paper.drawing import Missing
 from minaction.report.paper.table import Column, PaperTable, as_csv, as_latex, bare
+from minaction.stats.anova import factorial_anova
 
 
 def rows_of(table: PaperTable) -> list[dict[str, str]]:
@@ -62,6 +65,10 @@ def test_the_anova_names_its_convention(sweep):
     caption = sweep["anova-test-accuracy"].caption
     for part in ("Type III", "sum-to-zero", "nc / (nc + df_error)", "HC3", "seeds as additive"):
         assert part in caption
+
+
+def test_the_convention_named_is_the_one_in_use():
+    assert signature(factorial_anova).parameters["convention"].default == CONVENTION
 
 
 def test_counts_add_up(sweep):

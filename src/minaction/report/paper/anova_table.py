@@ -68,7 +68,7 @@ def anova_row(row: dict[str, Any], n: int) -> dict[str, Any]:
 
 
 def effect_name(effect: str) -> str:
-    """Write an effect as `data set \u00d7 model \u00d7 \u03bb`."""
+    """Write an effect as `data set × model × λ`."""
     return " \u00d7 ".join(FACTOR_NAMES.get(part, part) for part in effect.split(":"))
 
 
