@@ -91,7 +91,8 @@ def test_the_callers_settings_stay():
 
 
 def test_panels_stand_side_by_side_where_there_is_room():
-    assert columns(drawing(6), WIDTHS["two-columns"]) == 3
+    wide = [columns(drawing(count), WIDTHS["two-columns"]) for count in (1, 3, 4, 5, 6, 7)]
+    assert wide == [1, 3, 2, 3, 3, 3]
     assert columns(drawing(2), WIDTHS["two-columns"]) == 2
     assert columns(drawing(2), WIDTHS["one-column"]) == 1
     assert columns(drawing(6), WIDTHS["one-column"]) == 2

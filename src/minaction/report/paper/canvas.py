@@ -92,10 +92,11 @@ def draw(drawing: Drawing, width: float) -> Figure:
 
 
 def columns(drawing: Drawing, width: float) -> int:
-    """Return how many panels stand side by side."""
+    """Return how many panels stand side by side, as few as the number of rows allows."""
+    count = len(drawing.panels)
     if width < WIDTHS["two-columns"]:
-        return min(drawing.columns, 1 if len(drawing.panels) <= MOST_IN_A_COLUMN else 2)
-    return min(drawing.columns, len(drawing.panels))
+        return min(drawing.columns, 1 if count <= MOST_IN_A_COLUMN else 2)
+    return math.ceil(count / math.ceil(count / drawing.columns))
 
 
 def columns_of_legend(drawing: Drawing, width: float) -> int:

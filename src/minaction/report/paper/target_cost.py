@@ -90,7 +90,13 @@ def stairs(
                 )
             )
             axes.fill_between(
-                spent, low, high, step="post", color=look.colour, alpha=0.15, linewidth=0
+                spent,
+                low,
+                high,
+                step="post",
+                color=look.colour,
+                alpha=0.45 / max(3, len(arms)),
+                linewidth=0,
             )
             axes.step(spent, share, where="post", color=look.colour, linestyle=look.dash)
         axes.margins(x=0.04)
