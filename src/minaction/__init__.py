@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from minaction.errors import MinActionError
     from minaction.measure.audit import audit
     from minaction.measure.audit_result import Audit
+    from minaction.measure.flops import count_macs
+    from minaction.measure.mac_count import MacCount
     from minaction.models.build import build_model
     from minaction.objective.budget import Budget
     from minaction.objective.lam import Fixed, Schedule
@@ -49,6 +51,7 @@ _HOME = {
     "GaugeReport": "minaction.energy.gauge",
     "KineticEnergy": "minaction.energy.functionals",
     "L1Energy": "minaction.energy.functionals",
+    "MacCount": "minaction.measure.mac_count",
     "MinActionError": "minaction.errors",
     "PotentialEnergy": "minaction.energy.functionals",
     "Schedule": "minaction.objective.lam",
@@ -61,6 +64,7 @@ _HOME = {
     "audit": "minaction.measure.audit",
     "build_model": "minaction.models.build",
     "compact": "minaction.compaction.compact",
+    "count_macs": "minaction.measure.flops",
     "gauge_fix": "minaction.energy.gauge",
     "load_dataset": "minaction.data.load",
 }
@@ -81,6 +85,7 @@ __all__ = [
     "GaugeReport",
     "KineticEnergy",
     "L1Energy",
+    "MacCount",
     "MinActionError",
     "PotentialEnergy",
     "Schedule",
@@ -93,6 +98,7 @@ __all__ = [
     "audit",
     "build_model",
     "compact",
+    "count_macs",
     "gauge_fix",
     "load_dataset",
     "stats",

@@ -271,7 +271,11 @@ def test_macs_and_zeros_of_what_reads_a_layer_directly():
     for layer, (name, wiring) in zip(found.layers, trace_wiring(model, x), strict=True):
         assert layer.name == name
         assert layer.macs_dense == wiring.macs_out
-        assert layer.macs_effective == pytest.approx((1 - layer.zero_fraction) * layer.macs_dense)
+    with torch.no_grad():
+        first, second = model[:2](x), model[:5](x)
+    met = F.conv2d((first != 0).float(), torch.ones(4, 3, 3, 3), stride=2, groups=2)
+    assert found.layers[0].macs_effective == float(met.sum()) / 2
+    assert found.layers[1].macs_effective == 5 * int(second.count_nonzero()) / 2
 
 
 def flops(model, x):
@@ -340,7 +344,7 @@ def test_products_in_closed_form(function, macs):
     found = audit(Products(function), x)
     (layer,) = found.layers
     assert layer.macs_dense == macs
-    assert layer.macs_effective == pytest.approx((1 - layer.zero_fraction) * macs)
+    assert 0 < layer.macs_effective < macs
     assert (found.unobserved.macs_dense, dict(found.not_counted)) == (0, {})
 
 
@@ -393,7 +397,7 @@ def test_zeros_are_counted_where_they_are_read():
     assert found.layers[0].macs_effective == pytest.approx(share * 2 * 3 * 4)
 
 
-def test_what_is_not_observed_counts_as_dense():
+def test_zeros_of_what_is_not_observed_count_too():
     class Joined(nn.Module):
         def __init__(self):
             super().__init__()
@@ -406,8 +410,7 @@ def test_what_is_not_observed_counts_as_dense():
     found = audit(Joined(), x)
     (layer,) = found.layers
     assert (layer.macs_dense, found.unobserved.macs_dense) == (12, 12)
-    assert found.unobserved.macs_effective == 12
-    assert layer.macs_effective < 12
+    assert found.total.macs_effective == 3 * int(x.relu().count_nonzero()) / 5
 
 
 def test_operations_of_several_layers_are_shared():
@@ -541,9 +544,10 @@ def test_models_of_every_kind_work_untouched(name):
     assert not found.warnings
     assert found.total.energy_activation > 0
     assert found.total.parameters == sum(p.numel() for p in model.parameters())
-    assert 0 < found.total.macs_effective <= found.total.macs_dense
+    effective = found.total.macs_effective + found.total.acs_effective
+    assert 0 < effective <= found.total.macs_dense
     rows = [*found.layers, found.unobserved]
-    for column in ("macs_dense", "macs_effective", "parameters"):
+    for column in ("macs_dense", "macs_effective", "acs_effective", "parameters"):
         assert sum(getattr(r, column) for r in rows) == pytest.approx(getattr(found.total, column))
     for layer in found.layers:
         assert (layer.energy_gauge_fixed is None) == (layer.gauge_reason is not None)
@@ -573,7 +577,8 @@ def test_spikes_of_all_time_steps_are_one_layer():
     assert (layer.name, layer.units) == ("lif", 9)
     assert layer.energy_activation == pytest.approx(float(spikes.sum()) / 3)
     assert layer.silent_units == int((spikes == 0).all(0).all(0).sum())
-    assert layer.macs_effective == pytest.approx(float(spikes.sum()) / 3 * 2)
+    assert layer.acs_effective == pytest.approx(float(spikes.sum()) / 3 * 2)
+    assert layer.macs_effective == 0
     assert layer.gauge_reason
 
 

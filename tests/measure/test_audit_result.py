@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from minaction.measure.audit_result import WIDTH, Audit, LayerAudit
+from minaction.measure.audit_result import Audit, LayerAudit
+from minaction.measure.tables import WIDTH
 
 
 def layer(name, **values):
@@ -20,6 +21,7 @@ def layer(name, **values):
             "energy_gauge_fixed": 6.0,
             "macs_dense": 2_000_000,
             "macs_effective": 1_000_000,
+            "acs_effective": 0,
             "parameters": 1500.0,
             **values,
         }
@@ -29,11 +31,13 @@ def layer(name, **values):
 def an_audit(**values):
     covered = layer("net.1")
     other = layer("net.3", energy_activation=10.0, energy_gauge_fixed=None, gauge_reason="gelu")
-    rest = LayerAudit(name="(reads no layer)", macs_dense=4e6, macs_effective=4e6, parameters=500)
+    rest = LayerAudit(
+        name="(reads no layer)", macs_dense=4e6, macs_effective=4e6, acs_effective=0, parameters=500
+    )
     total = layer(
         "total", units=32, silent_units=8, energy_activation=40.0, energy_gauge_fixed=None,
         gauge_reason="1 of 2 layers are not covered", macs_dense=8e6, macs_effective=6e6,
-        parameters=3500,
+        acs_effective=0, parameters=3500,
     )  # fmt: skip
     found = {
         "model": "Net",
@@ -100,6 +104,8 @@ def test_json_has_every_figure_and_share():
         "macs_dense_share": 0.25,
         "macs_effective": 1_000_000,
         "macs_effective_share": 1 / 6,
+        "acs_effective": 0,
+        "acs_effective_share": None,
         "parameters": 1500.0,
         "parameters_share": 1500 / 3500,
     }
@@ -127,8 +133,10 @@ def test_the_frame_has_a_row_per_layer_one_for_the_rest_and_one_for_all():
 
 
 def test_no_energy_is_not_zero_energy():
-    rest = LayerAudit(name="(reads no layer)", macs_dense=4, macs_effective=4, parameters=5)
-    total = LayerAudit(name="total", macs_dense=4, macs_effective=4, parameters=5)
+    rest = LayerAudit(
+        name="(reads no layer)", macs_dense=4, macs_effective=4, acs_effective=0, parameters=5
+    )
+    total = LayerAudit(name="total", macs_dense=4, macs_effective=4, acs_effective=0, parameters=5)
     found = an_audit(layers=(), unobserved=rest, total=total)
     assert found.to_dict()["total"]["energy_activation"] is None
     assert str(found).splitlines()[4].split() == [

@@ -7,22 +7,19 @@ takes, and no activation is kept.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from minaction.energy.functions import CELLS, SEQUENCES
-from minaction.energy.scale_rules import tensors_in
-from minaction.energy.tape import Layers, Tape, run_model
+from minaction.energy.tape import Layers, Tape
 from minaction.energy.trajectory import Activation
-from minaction.energy.untouched import untouched
-from minaction.errors import InputError, MinActionError, TapeError
+from minaction.errors import InputError
 from minaction.measure.audit_result import TOTAL, UNOBSERVED, Audit, LayerAudit
+from minaction.measure.batches import batch_size, batches_of, check_eager, name_of, run_untouched
 from minaction.measure.layer_gauge import GaugeWatch, LayerGauge
 from minaction.measure.layer_sums import LayerSums
 from minaction.measure.mac_trace import Cost, MacTrace
@@ -49,7 +46,7 @@ def audit(
     Returns:
         Energies (raw, and gauge-fixed where the canonical gauge reaches), zeros, silent units, MACs
         and parameters by layer and in total. Effective MACs are those whose activation is not 0;
-        only zeros in observed layers count.
+        of spikes they are accumulates.
 
     Raises:
         InputError: There are no inputs, the model does not run on them, or its weights or
@@ -64,7 +61,7 @@ def audit(
         raise InputError(f"batches is {batches}, expected a number from 1")
     _check_model(model)
     run = _Audit(model, layers)
-    for batch in itertools.islice(_batches(inputs), batches):
+    for batch in itertools.islice(batches_of(inputs), batches):
         run.add(batch)
     return run.close()
 
@@ -84,7 +81,7 @@ class _Audit:
 
     def add(self, batch: Any) -> None:
         """Run the model on one batch and take in what is observed."""
-        size = _batch_size(batch)
+        size = batch_size(batch)
         found = self._measure(batch)
         if not found and self.layers is None and spiking_types(self.model):
             self.layers = spiking_types(self.model)
@@ -102,35 +99,21 @@ class _Audit:
             with torch._C.DisableTorchFunction():  # none of this is part of the model
                 sums = found[activation.name] = LayerSums.of(activation)
                 for value in _aliases(activation):
-                    self.macs.observe(self._row(activation.name), value, sums.nonzero_fraction)
+                    self.macs.observe(self._row(activation.name), value, int(sums.nonzeros.sum()))
                 if watch is not None:
                     watch.observe(activation)
             return torch.zeros(())  # what is reduced is kept here, not by the tape
 
         self.macs.start(batch)
         tape = Tape(self.model, self.layers, reduce=reduce)
-        output = self._run(batch, [self.macs, *([watch] if watch else []), tape])
+        # the tape last: it then sees a call when all others have
+        modes = [self.macs, *([watch] if watch else []), tape]
+        output = run_untouched(self.model, batch, modes)
+        self.macs.finish(output)
         kept = {name: found[name] for name in tape.reduced}
         if watch is not None:
             self.gauge = watch.close(output, kept)
         return kept
-
-    def _run(self, batch: Any, modes: list[Any]) -> Any:
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(untouched(self.model))
-                for mode in modes:  # the tape last: it then sees a call when all others have
-                    stack.enter_context(mode)
-                return run_model(self.model, batch)
-        except MinActionError:
-            raise
-        except Exception as error:
-            hint = ""
-            if type(batch) in (tuple, list) and len(batch) > 1:
-                hint = "; a batch holds the model's arguments: leave labels out"
-            raise InputError(
-                f"{_name(self.model)} does not run on this input: {_described(error)}{hint}"
-            ) from error
 
     def _take(self, found: Mapping[str, LayerSums]) -> None:
         seen: set[str] = set()
@@ -172,10 +155,11 @@ class _Audit:
             if name not in costs:
                 rest.macs_dense += cost.macs_dense / self.samples
                 rest.macs_effective += cost.macs_effective / self.samples
+                rest.acs_effective += cost.acs_effective / self.samples
         rest.parameters = parameters - sum(cost.parameters for cost in costs.values())
         layers = tuple(_layer(name, self.sums[name], costs[name], self.gauge) for name in costs)
         return Audit(
-            model=_name(self.model),
+            model=name_of(self.model),
             samples=self.samples,
             batches=self.batches,
             layers=layers,
@@ -190,6 +174,7 @@ class _Audit:
         return Cost(
             macs_dense=cost.macs_dense / self.samples,
             macs_effective=cost.macs_effective / self.samples,
+            acs_effective=cost.acs_effective / self.samples,
             parameters=cost.parameters,
         )
 
@@ -217,6 +202,7 @@ def _total(
         Cost(
             macs_dense=sum(cost.macs_dense for cost in costs),
             macs_effective=sum(cost.macs_effective for cost in costs),
+            acs_effective=sum(cost.acs_effective for cost in costs),
             parameters=sum(cost.parameters for cost in costs),
         ),
     )
@@ -242,6 +228,7 @@ def _row(name: str, cost: Cost) -> LayerAudit:
         name=name,
         macs_dense=cost.macs_dense,
         macs_effective=cost.macs_effective,
+        acs_effective=cost.acs_effective,
         parameters=cost.parameters,
     )
 
@@ -264,33 +251,9 @@ def _warnings(model: nn.Module, gauge: LayerGauge, layers: Sequence[str]) -> Ite
             )
 
 
-def _batches(inputs: Any) -> Iterable[Any]:
-    if isinstance(inputs, (Tensor, tuple, Mapping)):
-        return (inputs,)
-    if isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes)):
-        return inputs
-    raise InputError(f"inputs: expected tensors or batches of them, got {type(inputs).__name__}")
-
-
-def _batch_size(batch: Any) -> int:
-    tensors = list(tensors_in([batch]))
-    if not tensors:
-        raise InputError(f"inputs: a batch holds tensors, got {type(batch).__name__}")
-    if any(tensor.numel() == 0 for tensor in tensors):
-        raise InputError("inputs: a batch is empty; give at least one sample")
-    return next((len(tensor) for tensor in tensors if tensor.ndim), 1)
-
-
 def _check_model(model: nn.Module) -> None:
-    for path, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise TapeError(
-                f"{f'module {path!r}' if path else 'the model'} is TorchScript and cannot be "
-                "observed; use the original module"
-            )
+    check_eager(model)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if is_lazy(tensor):
-            raise InputError(f"{name} is not initialised yet; run the model once first")
         if tensor.is_meta:
             raise InputError(f"{name} is on the meta device, without values; load weights first")
         if not _is_sound(tensor):
@@ -313,12 +276,3 @@ def _aliases(activation: Activation) -> Iterator[Tensor]:
     function = activation.name.partition("#")[0].rpartition(".")[2]
     if function in SEQUENCES and value._base is not None:
         yield value._base
-
-
-def _name(model: nn.Module) -> str:
-    return type(model).__name__
-
-
-def _described(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

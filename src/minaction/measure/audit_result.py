@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from minaction.measure.tables import WIDTH, lines_of, short
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WIDTH = 100
-"""Columns of a terminal that the table fits in."""
-
 UNOBSERVED = "(reads no layer)"
 TOTAL = "total"
-SHARED = ("energy_activation", "energy_gauge_fixed", "macs_dense", "macs_effective", "parameters")
+SHARED = (
+    *("energy_activation", "energy_gauge_fixed"),
+    *("macs_dense", "macs_effective", "acs_effective", "parameters"),
+)
 """Columns that come with each row's share of the total."""
 HEADER = ("layer", "units", "silent", "zero %", "energy", "%", "gauge-fixed", "MACs", "%",
           "effective", "params", "%")  # fmt: skip
@@ -35,7 +37,9 @@ class LayerAudit:
         energy_gauge_fixed: The same in the canonical gauge; None where `gauge_reason` says why.
         gauge_reason: Why there is no gauge-fixed energy.
         macs_dense: MACs per sample of the operations that read the layer.
-        macs_effective: Those of them whose activations are not 0.
+        macs_effective: Those of them whose activations are neither 0 nor spikes.
+        acs_effective: Those whose activations are spikes (-1, 0 or 1) and not 0: accumulates. Not
+            among `macs_effective`.
         parameters: Parameters of these operations. Where one reads several layers, MACs and
             parameters are shared among them.
     """
@@ -49,6 +53,7 @@ class LayerAudit:
     gauge_reason: str | None = None
     macs_dense: float
     macs_effective: float
+    acs_effective: float
     parameters: float
 
 
@@ -63,7 +68,7 @@ class Audit:
         samples: Samples seen.
         batches: Batches they came in.
         layers: The observed layers in the order they ran.
-        unobserved: MACs and parameters of what reads no observed layer; its MACs count as dense.
+        unobserved: MACs and parameters of what reads no observed layer.
         total: The whole network. Its `energy_gauge_fixed` is None unless all layers are covered.
         not_counted: Functions whose MACs are not known, and how often they were called.
         warnings: One line for each layer whose energy is no measure of anything, and so on.
@@ -120,11 +125,8 @@ def _share(part: float | None, whole: float | None) -> float | None:
 
 
 def _table(audit: Audit) -> list[str]:
-    rows = [_cells(audit, row) for row in (*audit.layers, audit.unobserved, audit.total)]
-    widths = [max(map(len, column)) for column in zip(HEADER, *rows, strict=True)]
-    widths[0] = max(10, min(widths[0], WIDTH - sum(widths[1:]) - len(widths) + 1))
-    lines = [line for row in rows for line in _lines(row, widths)]
-    return [*_lines(HEADER, widths), "-" * (sum(widths) + len(widths) - 1), *lines]
+    rows = (*audit.layers, audit.unobserved, audit.total)
+    return lines_of(HEADER, [_cells(audit, row) for row in rows])
 
 
 def _cells(audit: Audit, row: LayerAudit) -> tuple[str, ...]:
@@ -146,29 +148,12 @@ def _cells(audit: Audit, row: LayerAudit) -> tuple[str, ...]:
     return (
         row.name,
         *measured,
-        _short(row.macs_dense),
+        short(row.macs_dense),
         share("macs_dense"),
-        _short(row.macs_effective),
-        _short(row.parameters),
+        short(row.macs_effective + row.acs_effective),
+        short(row.parameters),
         share("parameters"),
     )
-
-
-def _lines(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    """Lay out one row; a name too long goes over several lines, broken after its dots."""
-    name, *numbers = cells
-    first, *more = _folded(name, widths[0])
-    right = " ".join(cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True))
-    return [f"{first.ljust(widths[0])} {right}".rstrip(), *more]
-
-
-def _folded(name: str, width: int) -> list[str]:
-    if len(name) <= width:
-        return [name]
-    lines = textwrap.wrap(
-        name.replace(".", ". "), width, subsequent_indent="  ", break_on_hyphens=False
-    )
-    return [line.replace(". ", ".") for line in lines]
 
 
 def _notes(audit: Audit) -> list[str]:
@@ -183,18 +168,12 @@ def _notes(audit: Audit) -> list[str]:
         calls = ", ".join(f"{name} ({_count(n, 'call')})" for name, n in audit.not_counted.items())
         notes.append(f"MACs not counted: {calls}")
     notes.append(
-        "A layer's MACs and parameters are those of what reads it. Counted: linear layers, "
+        "A layer's MACs and parameters are those of what reads it; effective ones, of spikes "
+        "accumulates, read no 0. Counted: linear layers, "
         "convolutions, recurrent kernels, attention and other matrix products; element-wise "
         "functions, normalisations, pooling, softmax and look-ups have none by convention."
     )
     return [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
-
-
-def _short(value: float) -> str:
-    for size, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= 0.9995 * size:
-            return f"{value / size:.3g}{suffix}"
-    return f"{value:.3g}"
 
 
 def _count(number: int, noun: str, plural: str = "s") -> str:

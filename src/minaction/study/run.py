@@ -22,7 +22,8 @@ from minaction.energy.catalog import ENERGIES
 from minaction.energy.functionals import Energy
 from minaction.errors import InputError, StorageError
 from minaction.measure.environment import code_version, cpu_name, versions
-from minaction.measure.training_macs import TrainingMacs, training_macs
+from minaction.measure.flops import count_macs
+from minaction.measure.mac_count import MacCount
 from minaction.models.build import build_model
 from minaction.models.sizing import count_parameters
 from minaction.objective.objective import EnergyObjective
@@ -82,7 +83,7 @@ def run_one(
     )
     sample = dataset.train.x[:WIRING_SAMPLES]
     energies = {name: build_energy(name, model, sample) for name in ENERGIES}
-    macs = training_macs(model, sample)
+    macs = count_macs(model, sample)
     energy = energies[config["energy"]]
     proximal = _proximal_units(config, model, sample)
     if config["lam"] == BUDGET:
@@ -95,8 +96,8 @@ def run_one(
             model, dataset, objective, train_config(config), execution, proximal=proximal
         )
     metrics: dict[str, Any] = {
-        "train_macs_per_step": None if macs.not_counted else macs.total * config["batch_size"],
-        "train_macs_reason": _uncounted(macs),
+        "train_macs_per_step": _per_step(macs, config["batch_size"]),
+        "train_macs_reason": macs.reason,
         "parameters": count_parameters(model),
         "steps": training.steps,
         "train_seconds": training.train_seconds,
@@ -261,11 +262,11 @@ def _accuracy_metrics(
     }
 
 
-def _uncounted(macs: TrainingMacs) -> str | None:
-    """Say why there is no number of MACs, if there is none."""
-    if not macs.not_counted:
+def _per_step(macs: MacCount, batch_size: int) -> float | None:
+    """Return the MACs of a training step, where all of them are known."""
+    if macs.uncounted or macs.macs_training is None:
         return None
-    return f"no formula for {', '.join(sorted(macs.not_counted))}"
+    return macs.macs_training * batch_size
 
 
 def _learned(validation: Evaluation, split: Split) -> bool:
