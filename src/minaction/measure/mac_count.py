@@ -131,7 +131,7 @@ def _table(count: MacCount) -> list[str]:
             layer.operation,
             f"{layer.calls:.4g}",
             short(layer.macs_dense),
-            f"{100 * layer.macs_dense / count.macs_dense:.0f}" if count.macs_dense else "",
+            f"{100 * layer.macs_dense / count.macs_dense:.1f}" if count.macs_dense else "",
             short(layer.macs_effective),
             short(layer.acs_effective),
             short(layer.macs_backward),
@@ -150,7 +150,7 @@ def _table(count: MacCount) -> list[str]:
         short(count.macs_backward),
         short(count.bytes_moved),
     )
-    return lines_of(HEADER, [*rows, total])
+    return lines_of(HEADER, [*rows, total], texts=2)
 
 
 def _notes(count: MacCount) -> list[str]:

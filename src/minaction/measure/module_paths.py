@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +16,7 @@ from minaction.energy.tape import is_compiled
 class ModulePath:
     """Knows, inside its `with` block, which of a model's modules is running.
 
-    Compiled parts run uncompiled inside the block; all hooks are gone when it ends.
+    What is compiled runs uncompiled inside the block; all hooks are gone when it ends.
 
     Args:
         model: Any module.
@@ -33,7 +34,8 @@ class ModulePath:
         return self._stack[-1][0] if self._stack else ""
 
     def __enter__(self) -> ModulePath:
-        if is_compiled(self.model):
+        # a function may be compiled too, but not before the compiler is imported, which takes long
+        if is_compiled(self.model) or "torch._dynamo" in sys.modules:
             self._eagerly = torch.compiler.set_stance("force_eager")
         for path, module in self.model.named_modules():
             name = ".".join(part for part in path.split(".") if part != "_orig_mod")

@@ -9,12 +9,12 @@ WIDTH = 100
 """Columns of a terminal that a table fits in."""
 
 
-def lines_of(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay out a table whose first column is text and all others are to the right."""
+def lines_of(header: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> list[str]:
+    """Lay out a table whose first `texts` columns are to the left and all others to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     widths[0] = max(10, min(widths[0], WIDTH - sum(widths[1:]) - len(widths) + 1))
-    lines = [line for row in rows for line in _lines(row, widths)]
-    return [*_lines(header, widths), "-" * (sum(widths) + len(widths) - 1), *lines]
+    lines = [line for row in rows for line in _lines(row, widths, texts)]
+    return [*_lines(header, widths, texts), "-" * (sum(widths) + len(widths) - 1), *lines]
 
 
 def short(value: float | None) -> str:
@@ -27,12 +27,14 @@ def short(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def _lines(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+def _lines(cells: Sequence[str], widths: Sequence[int], texts: int) -> list[str]:
     """Lay out one row; a name too long goes over several lines, broken after its dots."""
-    name, *numbers = cells
-    first, *more = _folded(name, widths[0])
-    right = " ".join(cell.rjust(width) for cell, width in zip(numbers, widths[1:], strict=True))
-    return [f"{first.ljust(widths[0])} {right}".rstrip(), *more]
+    first, *more = _folded(cells[0], widths[0])
+    aligned = [first.ljust(widths[0])]
+    for column, cell in enumerate(cells[1:], 1):
+        align = str.ljust if column < texts else str.rjust
+        aligned.append(align(cell, widths[column]))
+    return [" ".join(aligned).rstrip(), *more]
 
 
 def _folded(name: str, width: int) -> list[str]:
