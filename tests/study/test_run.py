@@ -72,6 +72,23 @@ def test_its_macs_are_those_of_a_training_step(finished):
     assert finished.record.metrics["train_macs_reason"] is None
 
 
+def test_its_costs_are_those_of_a_forward_pass_on_test_samples(finished, digits):
+    metrics = finished.record.metrics
+    weights = [p for p in finished.model.parameters() if p.ndim == 2]
+    assert metrics["macs_dense"] == sum(weight.numel() for weight in weights)
+    activations = digits.test.x[:256].flatten(1)
+    effective = 0
+    with torch.no_grad():
+        for layer in finished.model.net[1:]:
+            if isinstance(layer, torch.nn.Linear):
+                effective += int(activations.count_nonzero()) * layer.out_features
+            activations = layer(activations)
+    assert metrics["macs_effective"] == effective / len(activations)
+    assert metrics["acs_effective"] == 0
+    assert metrics["weight_bytes"] == 4 * metrics["parameters"]
+    assert metrics["activation_bytes"] > 0
+
+
 def test_a_run_of_steps_with_its_own_validations(digits):
     config = {key: value for key, value in CONFIG.items() if key != "epochs"}
     record = run_one(config | {"steps": 50, "validate_every": 20}, digits, PLAIN).record

@@ -42,8 +42,8 @@ def untouched(model: nn.Module, *, training: bool = False) -> Iterator[None]:
             moved += state.restore()
         if moved:  # also in place of what it led to
             raise InputError(
-                f"{type(model).__name__} moves its parameters while it runs ({moved[0]}); move it "
-                "before, not in forward()"
+                f"{type(model).__name__} moves or replaces its parameters while it runs "
+                f"({moved[0]}); do that before, not in forward()"
             )
 
 
@@ -85,13 +85,18 @@ class _State:
                     parameter.data = data
                 parameter.grad = grad
             for tensor, version, content in self.contents:
-                if tensor._version != version:
+                if tensor._version != version or _changed(tensor, content):
                     tensor.copy_(content)
         return moved
 
 
 def _differ(parameter: Tensor, data: Tensor) -> bool:
     return parameter.device != data.device or parameter.data_ptr() != data.data_ptr()
+
+
+def _changed(tensor: Tensor, content: Tensor) -> bool:
+    # batch normalisation changes its statistics without counting up their version
+    return not tensor.is_meta and not torch.equal(tensor, content)
 
 
 def _is_plain_tensor(value: object) -> bool:

@@ -44,12 +44,14 @@ def batch_size(batch: Any) -> int:
 
 
 def check_eager(model: nn.Module) -> None:
-    """Raise an error for modules whose functions cannot be seen, or that have no shapes yet.
+    """Raise an error for what is no module, cannot be seen from Python, or has no shapes yet.
 
     Raises:
         TapeError: A part is TorchScript.
-        InputError: A part is not initialised.
+        InputError: It is no module, or a part is not initialised.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise TapeError(
@@ -89,7 +91,7 @@ def run_untouched(
     except MinActionError:
         raise
     except Exception as error:
-        hint = "; it was run in training mode" if training else ""
+        hint = "; training steps are counted in training mode" if training else ""
         if type(batch) in (tuple, list) and len(batch) > 1:
             hint += "; a batch holds the model's arguments: leave labels out"
         raise InputError(

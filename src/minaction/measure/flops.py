@@ -37,8 +37,9 @@ def count_macs(
         model: Any module. On the meta device it needs no memory, and only effective MACs are not
             counted.
         inputs: One batch (a tensor, a tuple of positional or a mapping of keyword arguments), or an
-            iterable of batches, read once and not kept.
-        training: Count the training step too.
+            iterable of batches, read once and not kept. The first axis is the batch axis.
+        training: Count the training step too. What activation checkpointing computes again is not
+            among its MACs.
         batches: How many batches to read at most; default: all.
 
     Raises:
@@ -117,6 +118,7 @@ def _counted(
     model: nn.Module, trace: MacTrace, step: _TrainingStep | None, samples: int, seen: int
 ) -> MacCount:
     known = not trace.without_values
+    operations = trace.operations.values()
     places = dict.fromkeys([*trace.operations, *(step.backward if step else ())])
     layers = tuple(
         _layer(place, trace.operations.get(place, Operation()), step, samples, seen, known)
@@ -129,9 +131,9 @@ def _counted(
         batches=seen,
         layers=layers,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        macs_dense=sum(operation.macs_dense for operation in trace.operations.values()) / samples,
-        macs_effective=sum(layer.macs_effective or 0.0 for layer in layers) if known else None,
-        acs_effective=sum(layer.acs_effective or 0.0 for layer in layers) if known else None,
+        macs_dense=sum(operation.macs_dense for operation in operations) / samples,
+        macs_effective=sum(o.macs_effective for o in operations) / samples if known else None,
+        acs_effective=sum(o.acs_effective for o in operations) / samples if known else None,
         macs_training_forward=step.forward / step.samples if step else None,
         macs_backward=sum(step.backward.values()) / step.samples if step else None,
         weight_bytes=trace.traffic.weights / seen,

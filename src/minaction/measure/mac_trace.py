@@ -64,7 +64,7 @@ class Backward:
 
     Attributes:
         place: The module and function.
-        nodes: Where its outputs stand in the autograd graph.
+        nodes: Its nodes in the autograd graph.
         macs: Multiply-accumulates.
         bytes: Bytes read and written.
     """
@@ -239,7 +239,7 @@ class MacTrace(TorchFunctionMode):
         place = (self._place(), name)
         if products:
             self.operations[place].bytes += traffic.total
-        nodes = tuple(output.grad_fn for output in written if output.grad_fn is not None)
+        nodes = _nodes_of(call, written)
         if nodes:
             macs = sum(product.backward for product in products)
             moved = _gradient_bytes(call.reads, written)
@@ -266,6 +266,26 @@ class MacTrace(TorchFunctionMode):
 
 
 _SILENT = frozenset("repr format iter register_hook retain_grad".split()) | {"set requires_grad"}
+
+
+def _nodes_of(call: Call, written: Iterable[Tensor]) -> tuple[Any, ...]:
+    """Return the nodes of the autograd graph that a call made.
+
+    All of them: an operation in place on what the call returned replaces the last ones.
+    """
+    read = [tensor.grad_fn for tensor in call.reads]  # kept, so that their ids stay theirs
+    before = set(map(id, read))
+    nodes: dict[int, Any] = {}
+    waiting = [output.grad_fn for output in written]
+    while waiting:
+        node = waiting.pop()
+        # nodes of parameters are shared by all who read them
+        if node is None or id(node) in before or node.name().endswith("AccumulateGrad"):
+            continue
+        if id(node) not in nodes:
+            nodes[id(node)] = node
+            waiting += [following for following, _ in node.next_functions]
+    return tuple(nodes.values())
 
 
 def _gradient_bytes(reads: Sequence[Tensor], written: Sequence[Tensor]) -> int:

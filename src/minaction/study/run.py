@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 ORDER_STREAM = 1 << 32  # keeps the seeds of data orders apart from those of initial weights
 WIRING_SAMPLES = 2
+MACS_SAMPLES = 256  # of the test split: effective MACs depend on the activations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +116,7 @@ def run_one(
         metrics |= {f"energy_{name}": value for name, value in measured.energies.items()}
         metrics["zero_fraction"] = measured.zero_fraction
         metrics["silent_fraction"] = measured.silent_fraction
+        metrics |= _forward_costs(model, dataset.test)
         gauge = measure_gauge_fixed(model, dataset.test)
         metrics["energy_gauge_fixed"] = gauge.energy
         metrics["energy_gauge_fixed_reason"] = gauge.reason
@@ -267,6 +269,13 @@ def _per_step(macs: MacCount, batch_size: int) -> float | None:
     if macs.uncounted or macs.macs_training is None:
         return None
     return macs.macs_training * batch_size
+
+
+def _forward_costs(model: nn.Module, split: Split) -> dict[str, float | None]:
+    """Return MACs, accumulates and bytes of a forward pass per sample."""
+    count = count_macs(model, split.x[:MACS_SAMPLES], training=False)
+    names = ("macs_dense", "macs_effective", "acs_effective", "weight_bytes", "activation_bytes")
+    return {name: None if count.uncounted else getattr(count, name) for name in names}
 
 
 def _learned(validation: Evaluation, split: Split) -> bool:
