@@ -246,6 +246,13 @@ def test_functions_without_macs_are_listed_with_their_elements():
     assert found.reason is None
 
 
+def test_steps_can_be_gone_through_one_by_one():
+    found = count(lambda m, x: torch.stack([m.one(step) for step in x.transpose(0, 1)], 1))
+    assert (found.macs_dense, found.macs_backward) == (LINEAR, LINEAR)
+    assert found.layers[0].calls == 3
+    assert not found.uncounted
+
+
 def test_a_compiled_model_is_counted_uncompiled():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     assert count_macs(torch.compile(model, backend="eager"), X).to_dict() | {"model": ""} == (

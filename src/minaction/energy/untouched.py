@@ -59,7 +59,8 @@ class _State:
         self.parameters = [
             (name, parameter, parameter.data, parameter.grad)
             for name, parameter in module._parameters.items()
-            if parameter is not None and not is_lazy(parameter)
+            # not those that stand in for parameters inside a transform
+            if isinstance(parameter, nn.Parameter) and not is_lazy(parameter)
         ]
 
     def prepare(self, *, training: bool) -> None:
@@ -96,7 +97,8 @@ def _differ(parameter: Tensor, data: Tensor) -> bool:
 
 def _changed(tensor: Tensor, content: Tensor) -> bool:
     # batch normalisation changes its statistics without counting up their version
-    return not tensor.is_meta and not torch.equal(tensor, content)
+    comparable = tensor.layout is torch.strided and not tensor.is_meta
+    return comparable and not torch.equal(tensor, content)
 
 
 def _is_plain_tensor(value: object) -> bool:

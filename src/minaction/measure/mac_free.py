@@ -29,7 +29,7 @@ _OTHERS = frozenset(
     cumsum diag diag_embed diff embedding embedding_bag empty_like equal erf erfc erfinv exp
     exp2 expm1 feature_alpha_dropout fill float_power floor floor_divide floordiv fmod fold frac
     full_like gather gumbel_softmax heaviside hypot iand imag index_add index_copy index_fill
-    index_put int invert ior ipow isclose isfinite isinf isnan item kthvalue lerp
+    index_put int invert ior ipow isclose isfinite isinf isnan item iter kthvalue lerp
     local_response_norm log log10 log1p log2 log_softmax logaddexp logcumsumexp logical_and
     logical_not logical_or logical_xor logit logsigmoid logsumexp long lp_pool1d lp_pool2d
     masked_scatter masked_select max max_unpool1d max_unpool2d max_unpool3d median meshgrid min

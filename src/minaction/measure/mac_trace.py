@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,9 +147,13 @@ class MacTrace(TorchFunctionMode):
         """Call `func` and count it."""
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
+        returned = output
+        if isinstance(output, Iterator):  # over the rows of a tensor
+            output = list(output)
+            returned = iter(output)
         with torch._C.DisableTorchFunction():  # none of this is part of the model
             self._follow(Call(func, args, kwargs, output))
-        return output
+        return returned
 
     def _follow(self, call: Call) -> None:
         name = operation_name(call)
@@ -265,7 +269,7 @@ class MacTrace(TorchFunctionMode):
                 self.by_layer.setdefault(layer, Cost()).parameters += share * tensor.numel()
 
 
-_SILENT = frozenset("repr format iter register_hook retain_grad".split()) | {"set requires_grad"}
+_SILENT = frozenset("repr format register_hook retain_grad".split()) | {"set requires_grad"}
 
 
 def _nodes_of(call: Call, written: Iterable[Tensor]) -> tuple[Any, ...]:
