@@ -10,9 +10,6 @@ from torch import Tensor
 
 from minaction.measure.mac_formulas import Product
 
-HEAD = 4096
-"""Elements looked at first: of activations that are no spikes, nearly always enough to see that."""
-
 
 def nonzeros_of(activation: Tensor) -> int:
     """Return the number of elements that are not 0."""
@@ -21,12 +18,11 @@ def nonzeros_of(activation: Tensor) -> int:
 
 def are_spikes(activation: Tensor) -> bool:
     """Return whether all elements are -1, 0 or 1: what they weigh is added, not multiplied."""
-    if activation.dtype is torch.bool:
+    if activation.dtype is torch.bool or not activation.numel():
         return True
-    values = activation.detach().flatten()
-    return all(
-        bool(((part == 0) | (part.abs() == 1)).all()) for part in (values[:HEAD], values[HEAD:])
-    )
+    values = activation.detach()
+    first = values[(0,) * (values.ndim - 1)]  # nearly always enough to see that they are none
+    return all(bool(((part == 0) | (part.abs() == 1)).all()) for part in (first, values))
 
 
 def has_values(activation: Tensor) -> bool:
@@ -46,7 +42,8 @@ def macs_left(product: Product, active: list[Tensor], nonzeros: list[int]) -> fl
         active: Those of its `reads` that are no weights.
         nonzeros: How many elements of each are not 0.
     """
-    if not active:
+    full = all(n == tensor.numel() for n, tensor in zip(nonzeros, active, strict=True))
+    if full and product.taps is None:
         return product.macs
     if len(active) == 2 and product.shared is not None:
         return float(product.shared(*[(tensor.detach() != 0).double() for tensor in active]))
