@@ -20,7 +20,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from minaction.commands import analyse, audit, compact, data, machine, studies
+from minaction.commands import analyse, audit, compact, data, machine, measure, studies
 from minaction.commands.studies import INTERRUPTED
 from minaction.errors import MinActionError
 
@@ -41,6 +41,7 @@ app.command()(analyse.analyse)
 app.command()(studies.report)
 app.command()(audit.audit)
 app.command()(compact.compact)
+app.command()(measure.measure)
 app.add_typer(data.app, name="data")
 app.add_typer(studies.app, name="study")
 

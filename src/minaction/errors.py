@@ -53,6 +53,10 @@ class ModelError(InputError):
     """A model that cannot be built as asked."""
 
 
+class DeviceError(InputError):
+    """A model and inputs that are not on one device, or do not stay there."""
+
+
 class StudyFileError(InputError):
     """A study file that cannot be read or does not describe a study."""
 
@@ -78,6 +82,18 @@ class DataFileError(InputError):
 
     def __reduce__(self) -> tuple[type[DataFileError], tuple[Path, str]]:
         return DataFileError, (self.path, self.problem)
+
+
+class MeterError(MinActionError):
+    """A physical quantity that cannot be read here; the message says why and what to do."""
+
+
+class MeterDeniedError(MeterError):
+    """A meter that this user may not read."""
+
+
+class MeterLostError(MeterError):
+    """A meter that answered before and does no longer, or not in a way that can be believed."""
 
 
 class StorageError(MinActionError):

@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from minaction.errors import InputError
-from minaction.measure.clock import one_thread, time_pairs
+from minaction.measure.clock import (
+    cuda_seconds,
+    one_thread,
+    time_pairs,
+    time_program,
+    timer_for,
+    wall_seconds,
+)
 
 
 class Machine:
@@ -27,7 +34,10 @@ class Machine:
         return run
 
     def times(self, **options):
-        return time_pairs(self.program("b"), self.program("a"), clock=lambda: self.now, **options)
+        return time_pairs(self.program("b"), self.program("a"), timer=self.timer, **options)
+
+    def timer(self, program, calls):
+        return wall_seconds(program, calls, clock=lambda: self.now)
 
 
 def test_medians_and_speedup():
@@ -70,6 +80,43 @@ def test_real_programs():
     times = time_pairs(lambda: time.sleep(0.004), lambda: time.sleep(0.001), pairs=5)
     assert times.before_seconds >= 0.004
     assert times.speedup > 1
+
+
+def test_one_program_is_timed_by_itself():
+    machine = Machine(before=0.001)
+    times = time_program(machine.program("b"), measurements=9, timer=machine.timer)
+    assert (times.calls, times.measurements) == (10, 9)
+    assert machine.order == "b" * (3 + 1 + 90)
+    found = [times.seconds_p05, times.seconds_low, times.seconds, times.seconds_high]
+    assert found == pytest.approx([0.001] * 4)
+
+
+def test_the_spread_of_the_measurements_is_told_beside_the_interval_of_the_median():
+    machine = Machine(before=0.01, slow=lambda call: 1 + ((call * 7919) % 101) / 100)
+    times = time_program(machine.program("b"), measurements=201, timer=machine.timer)
+    assert times.seconds_p05 == pytest.approx(0.0105, rel=0.03)
+    assert times.seconds == pytest.approx(0.015, rel=0.05)
+    assert times.seconds_p95 == pytest.approx(0.0195, rel=0.03)
+    assert times.seconds_p05 < times.seconds_low < times.seconds < times.seconds_high
+    assert times.seconds_high < times.seconds_p95
+
+
+def test_few_measurements_are_refused():
+    with pytest.raises(InputError, match="measurements is 4; expected 5 or more"):
+        time_program(int, measurements=4)
+
+
+def test_a_cpu_is_timed_by_the_clock_on_the_wall():
+    assert timer_for(torch.device("cpu")) is wall_seconds
+    assert timer_for(torch.device("cuda:1")).keywords == {"device": torch.device("cuda:1")}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_is_timed_by_its_events():
+    device = torch.device("cuda:0")
+    x = torch.ones(2048, 2048, device=device)
+    once = cuda_seconds(lambda: x @ x, 20, device=device)
+    assert 1.5 < cuda_seconds(lambda: x @ x, 40, device=device) / once < 2.7
 
 
 @pytest.mark.parametrize("options", [{"pairs": 4}, {"min_seconds": 0}, {"min_seconds": -1}])

@@ -1,3 +1,5 @@
+"""The machine: versions, processor, compiler, and a description that is JSON."""
+
 from __future__ import annotations
 
 import json
@@ -8,12 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import minaction
-from minaction.measure import environment
+from minaction.measure.abilities import abilities
 from minaction.measure.environment import (
-    abilities,
     code_version,
     cpu_count,
     cpu_name,
@@ -86,24 +85,6 @@ def test_a_compiler_that_is_named_but_missing_is_none(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert cxx_compiler() is None  # torch would use no other either
-
-
-@pytest.mark.parametrize("present", [False, True])
-def test_rapl_counters_are_found_where_they_are(tmp_path, monkeypatch, present):
-    monkeypatch.setattr(environment, "POWERCAP", tmp_path)
-    if present:
-        counter = tmp_path / "intel-rapl:0" / "energy_uj"
-        counter.parent.mkdir()
-        counter.write_text("1\n")
-    found = ability("joules (CPU package)")
-    assert found.available is present
-    assert str(tmp_path) in found.detail
-
-
-def test_what_is_not_available_says_why():
-    for found in abilities():
-        assert found.available or len(found.detail) > 10
-        assert "\n" not in found.detail
 
 
 def test_the_description_is_json():

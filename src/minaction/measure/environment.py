@@ -9,27 +9,10 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-POWERCAP = Path("/sys/class/powercap")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ability:
-    """One thing that may be measurable or usable here.
-
-    Attributes:
-        name: What.
-        available: Whether it is.
-        detail: How, or why not and what to do.
-    """
-
-    name: str
-    available: bool
-    detail: str
 
 
 def versions() -> dict[str, str]:
@@ -71,18 +54,10 @@ def cxx_compiler() -> str | None:
     return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
 
 
-def abilities() -> list[Ability]:
-    """Return what can be measured and used on this machine, with the reason where not."""
-    return [
-        Ability(name="seconds", available=True, detail="monotonic clock"),
-        _compiler(),
-        _rapl(),
-        _nvml(),
-    ]
-
-
 def describe() -> dict[str, Any]:
     """Return everything about this machine as JSON-able values."""
+    from minaction.measure.abilities import abilities  # who only asks for versions needs no meters
+
     return {
         "versions": versions(),
         "code_version": code_version(),
@@ -91,31 +66,6 @@ def describe() -> dict[str, Any]:
         "cpus": cpu_count(),
         "abilities": [vars(ability) for ability in abilities()],
     }
-
-
-def _compiler() -> Ability:
-    path = cxx_compiler()
-    detail = path or "no C++ compiler found; install g++ (or name yours in CXX)"
-    return Ability(name="torch.compile", available=path is not None, detail=detail)
-
-
-def _rapl() -> Ability:
-    name = "joules (CPU package)"
-    counters = sorted(POWERCAP.glob("intel-rapl:*/energy_uj"))
-    if not counters:
-        detail = f"no RAPL counter under {POWERCAP} (virtual machine or unsupported processor)"
-        return Ability(name=name, available=False, detail=detail)
-    if not os.access(counters[0], os.R_OK):
-        detail = f"{counters[0]} is readable by root only; run `chmod a+r` on it as root"
-        return Ability(name=name, available=False, detail=detail)
-    return Ability(name=name, available=True, detail=f"RAPL counter {counters[0]}")
-
-
-def _nvml() -> Ability:
-    name = "joules (GPU)"
-    if shutil.which("nvidia-smi") is None:
-        return Ability(name=name, available=False, detail="no NVIDIA driver found")
-    return Ability(name=name, available=True, detail="NVIDIA driver found")
 
 
 def _version(package: str) -> str:

@@ -1,0 +1,199 @@
+"""What running a network costs on this machine: seconds, joules where there is a meter, counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from minaction.energy.scale_rules import tensors_in
+from minaction.energy.tape import run_model
+from minaction.energy.untouched import untouched
+from minaction.errors import DeviceError, InputError
+from minaction.measure.clock import Times, time_program, timer_for
+from minaction.measure.conditions import Conditions, ConditionsWatch
+from minaction.measure.joules.energy_model import modelled_reading
+from minaction.measure.joules.find import Found, cpu_instructions, cpu_joules, gpu_joules
+from minaction.measure.joules.per_call import PerCall, Procedure, measure_per_call
+from minaction.measure.joules.reading import Reading
+from minaction.measure.work import Work, count_work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one forward pass of a network costs.
+
+    Attributes:
+        model: Name of the network's class.
+        device: Where it ran.
+        samples: Samples of the batch.
+        latency: Times of one batch.
+        work: What was counted.
+        meters: Readings per batch, one for each meter looked for; scopes overlap and leave gaps, so
+            they are not to be added.
+        modelled: Joules of the counted arithmetic per batch: a model, not a measurement.
+        conditions: What the times hold for.
+    """
+
+    model: str
+    device: str
+    samples: int
+    latency: Times
+    work: Work
+    meters: tuple[PerCall, ...]
+    modelled: Reading
+    conditions: Conditions
+
+    @property
+    def samples_per_second(self) -> float:
+        """Throughput at this batch size."""
+        return self.samples / self.latency.seconds
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-able values."""
+        return {
+            "model": self.model,
+            "device": self.device,
+            "samples": self.samples,
+            "latency": asdict(self.latency),
+            "samples_per_second": self.samples_per_second,
+            "work": asdict(self.work),
+            "meters": [meter.to_dict() for meter in self.meters],
+            "modelled": self.modelled.to_dict(),
+            "conditions": self.conditions.to_dict(),
+        }
+
+
+def measure_network(
+    model: nn.Module,
+    batch: Any,
+    *,
+    measurements: int = 41,
+    procedure: Procedure | None = None,
+    find: Callable[[torch.device], list[Found]] | None = None,
+) -> Measured:
+    """Measure what a forward pass of a network in evaluation mode costs, where the network is.
+
+    The network is left as it was.
+
+    Args:
+        model: Any module, on one device.
+        batch: A tensor, a tuple of positional or a mapping of keyword arguments, on that device.
+        measurements: Measurements of the time, 5 or more.
+        procedure: How meters are read.
+        find: Which meters to read on a device; default: all there are.
+
+    Raises:
+        DeviceError: The model is on several devices or goes to another one while it runs, or the
+            batch is elsewhere.
+        InputError: The model does not run on the batch.
+
+    Example:
+        >>> measure_network(model, x).latency.seconds
+    """
+    device = _one_device(model, batch)
+    size = _samples(batch)
+    run = _runner(model, batch, device)
+    with untouched(model):
+        run()
+        _stays(model, device)
+    work = count_work(model, batch)
+    with untouched(model):
+        watch, began = ConditionsWatch(device), time.perf_counter()
+        latency = time_program(run, measurements=measurements, timer=timer_for(device))
+        conditions = watch.close(time.perf_counter() - began)
+        _stays(model, device)
+
+        def run_to_its_end() -> None:
+            run()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        meters = tuple(
+            PerCall(reading=found)
+            if isinstance(found, Reading)
+            else measure_per_call(run_to_its_end, found, procedure)
+            for found in (find or meters_for)(device)
+        )
+    return Measured(
+        model=type(model).__name__,
+        device=str(device),
+        samples=size,
+        latency=latency,
+        work=work,
+        meters=meters,
+        modelled=modelled_reading(macs=work.macs, acs=work.acs),
+        conditions=conditions,
+    )
+
+
+def meters_for(device: torch.device) -> list[Found]:
+    """Return the meters of what runs on a device, or why there are none.
+
+    The CPU works for a GPU as well, so its joules are looked for in any case.
+    """
+    found = [cpu_joules(), cpu_instructions()]
+    if device.type == "cuda":
+        found.insert(0, gpu_joules(f"GPU-{torch.cuda.get_device_properties(device).uuid}"))
+    return found
+
+
+def _runner(model: nn.Module, batch: Any, device: torch.device) -> Callable[[], object]:
+    def run() -> object:
+        try:
+            with torch.inference_mode():
+                return run_model(model, batch)
+        except Exception as error:
+            _stays(model, device)
+            lines = str(error).strip().splitlines() or [""]
+            raise InputError(
+                f"{type(model).__name__} does not run on this input: {type(error).__name__}: "
+                f"{lines[0]}"
+            ) from error
+
+    return run
+
+
+def _one_device(model: nn.Module, batch: Any) -> torch.device:
+    where = _devices(model)
+    if len(where) > 1:
+        raise DeviceError(
+            f"the model is on {' and '.join(where)}; move all of it to one device, e.g. "
+            f"model.to({where[-1]!r})"
+        )
+    inputs = sorted({str(tensor.device) for tensor in tensors_in([batch])})
+    if not inputs:
+        raise InputError(f"batch: expected tensors, got {type(batch).__name__}")
+    wrong = [device for device in inputs if device != (where or inputs)[0]]
+    if wrong:
+        raise DeviceError(
+            f"the inputs are on {wrong[0]} and the model on {(where or inputs)[0]}; move them to "
+            f"it, e.g. x.to({(where or inputs)[0]!r})"
+        )
+    if inputs == ["meta"]:
+        raise DeviceError("the model and its inputs are on meta, where nothing is computed")
+    return torch.device(inputs[0])
+
+
+def _devices(model: nn.Module) -> list[str]:
+    return sorted({str(tensor.device) for tensor in [*model.parameters(), *model.buffers()]})
+
+
+def _stays(model: nn.Module, device: torch.device) -> None:
+    gone = [where for where in _devices(model) if where != str(device)]
+    if gone:
+        raise DeviceError(
+            f"the model went from {device} to {gone[0]} while it ran; take the move out of its "
+            "forward pass"
+        )
+
+
+def _samples(batch: Any) -> int:
+    size = next((len(tensor) for tensor in tensors_in([batch]) if tensor.ndim), 1)
+    if not size:
+        raise InputError("the batch is empty; give at least one sample")
+    return size

@@ -1,0 +1,158 @@
+"""Measuring a network: what is told, that the network stays as it was, and bad input."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from minaction.data.dataset import DataSpec
+from minaction.errors import DeviceError, InputError, MeterError
+from minaction.measure.joules.meters import Tally
+from minaction.measure.joules.per_call import Procedure
+from minaction.measure.joules.reading import Source, Validity, not_measured
+from minaction.measure.network import measure_network, meters_for
+from minaction.measure.network_text import network_text
+from minaction.models.build import build_model
+
+QUICK = {"measurements": 5, "procedure": Procedure(cool_down_seconds=0, warm_up_seconds=0)}
+SPEC = DataSpec(
+    name="random", modality="vision", shape=(1, 8, 8), classes=3, class_names=("a", "b", "c")
+)
+
+
+class SteadyMeter:
+    """Counts 40 W by the real clock."""
+
+    unit, source, scope = "joules", Source.COUNTER, "gpu 0"
+    min_window_seconds, poll_seconds = 0.01, None
+
+    def __init__(self, others=None):
+        self.others = others
+
+    def open(self):
+        began = time.perf_counter()
+        return Tally(total=lambda: 40 * (time.perf_counter() - began), others=lambda: self.others)
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def measured(model=None, batch=None, find=lambda device: [], **options):
+    x = torch.randn(4, 6) if batch is None else batch
+    return measure_network(model or network(), x, find=find, **{**QUICK, **options})
+
+
+def test_latency_throughput_and_counts():
+    found = measured()
+    assert 0 < found.latency.seconds < 0.1
+    assert found.samples == 4
+    assert found.samples_per_second == pytest.approx(4 / found.latency.seconds)
+    assert found.work.macs == 4 * (6 * 16 + 16 * 3)
+    assert found.modelled.value == pytest.approx(4.6e-12 * found.work.macs)
+    assert (found.model, found.device) == ("Sequential", "cpu")
+
+
+def test_joules_of_a_batch_where_there_is_a_meter():
+    found = measured(find=lambda device: [SteadyMeter()])
+    (meter,) = found.meters
+    assert meter.reading.value == pytest.approx(40 * meter.reading.window_seconds, rel=0.05)
+    assert meter.calls > 1
+    assert meter.reading.idle == pytest.approx(40 * meter.reading.window_seconds, rel=0.05)
+
+
+def test_a_meter_that_is_missing_or_shared_is_a_reason():
+    missing = not_measured(MeterError("no such thing here"), scope="cpu package")
+    found = measured(find=lambda device: [missing, SteadyMeter(others="two runs compute")])
+    assert [meter.reading.value for meter in found.meters] == [None, None]
+    assert found.meters[0].reading.reason == "no such thing here"
+    assert found.meters[1].reading.validity is Validity.SHARED
+    text = network_text(found)
+    assert "not measured (cpu package): no such thing here" in text
+    assert "not measured (gpu 0): two runs compute" in text
+    assert "a model, not a measurement" in text
+
+
+def test_it_is_json():
+    found = measured(find=lambda device: [SteadyMeter()]).to_dict()
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_this_machine_has_meters_or_reasons():
+    for found in meters_for(torch.device("cpu")):
+        assert found.scope
+
+
+@pytest.mark.parametrize("name", ["cnn", "lif-mlp", "transformer", "gru"])
+def test_the_network_is_left_as_it_was(name):
+    model = build_model(name, SPEC, parameters=5000).train()
+    before = copy.deepcopy(model.state_dict())
+    x = torch.rand(2, 1, 8, 8)
+    found = measured(model, x, find=lambda device: [SteadyMeter()])
+    assert found.latency.seconds > 0
+    assert model.training
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    model(x).sum().backward()  # no tensor was left that cannot be trained
+
+
+def test_several_arguments():
+    class Sum(nn.Module):
+        def forward(self, a, b):
+            return a + b
+
+    x = torch.ones(3, 2)
+    assert measured(Sum(), (x, x)).samples == 3
+    found = measured(Sum(), {"a": x, "b": x})
+    assert found.modelled.value is None
+    assert "no multiply-accumulate was counted" in network_text(found)
+
+
+class Mover(nn.Module):
+    """Goes to another device at its n-th call."""
+
+    def __init__(self, call):
+        super().__init__()
+        self.layer, self.calls, self.call = nn.Linear(6, 3), 0, call
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == self.call:
+            self.to("meta")
+        return self.layer(x)
+
+
+class MoverWithItsInput(Mover):
+    def forward(self, x):
+        return super().forward(x.to("meta") if self.calls + 1 >= self.call else x)
+
+
+@pytest.mark.parametrize("call", [1, 6])
+@pytest.mark.parametrize("kind", [Mover, MoverWithItsInput])
+def test_a_model_that_moves_itself_is_refused(kind, call):
+    with pytest.raises(DeviceError, match="the model went from cpu to meta while it ran"):
+        measured(kind(call))
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "problem"),
+    [
+        (network(), torch.ones(4, 6, device="meta"), "the inputs are on meta and the model on cpu"),
+        (network().to("meta"), torch.ones(4, 6), "the inputs are on cpu and the model on meta"),
+        (nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6).to("meta")), torch.ones(4, 6),
+         "the model is on cpu and meta; move all of it"),
+        (network().to("meta"), torch.ones(4, 6, device="meta"), "where nothing is computed"),
+        (nn.ReLU(), (torch.ones(1), torch.ones(1, device="meta")), "the inputs are on meta and"),
+        (network(), torch.ones(0, 6), "the batch is empty"),
+        (network(), "text", "batch: expected tensors, got str"),
+        (network(), torch.ones(4, 7), "Sequential does not run on this input: RuntimeError: mat1"),
+    ],
+)  # fmt: skip
+def test_bad_input(model, batch, problem):
+    with pytest.raises(InputError, match=problem):
+        measured(model, batch)
