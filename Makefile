@@ -34,6 +34,7 @@ bench: setup
 	$(BIN)/python benchmarks/study_memory.py --out results/benchmarks/study_memory.json
 	$(BIN)/python benchmarks/report_size.py --out results/benchmarks/report_size.json
 	$(BIN)/python benchmarks/energy_overhead.py --out results/benchmarks/energy_overhead.json
+	$(BIN)/python benchmarks/clock_noise.py --out results/benchmarks/clock_noise.json
 	$(BIN)/python benchmarks/anova_speed.py --out results/benchmarks/anova_speed.json
 	$(BIN)/python benchmarks/analyse_speed.py --out results/benchmarks/analyse_speed.json
 	$(BIN)/python benchmarks/against_lightning.py --out results/benchmarks/against_lightning.json

@@ -70,7 +70,7 @@ def test_a_machine_reads_json(cli):
     found = json.loads(out)
     assert code == 0
     assert (found["samples"], found["conditions"]["threads"]) == (5, 1)
-    assert found["work"]["macs"] == 5 * (64 * 16 + 16 * 10)
+    assert found["work"]["macs_dense"] == 64 * 16 + 16 * 10
     for meter in found["meters"]:
         assert meter["reading"]["value"] != 0
         assert (meter["reading"]["value"] is None) == bool(meter["reading"]["reason"])

@@ -54,8 +54,8 @@ def test_latency_throughput_and_counts():
     assert 0 < found.latency.seconds < 0.1
     assert found.samples == 4
     assert found.samples_per_second == pytest.approx(4 / found.latency.seconds)
-    assert found.work.macs == 4 * (6 * 16 + 16 * 3)
-    assert found.modelled.value == pytest.approx(4.6e-12 * found.work.macs)
+    assert found.work.macs_dense == 6 * 16 + 16 * 3
+    assert found.modelled.value == pytest.approx(4.6e-12 * 4 * found.work.macs_dense)
     assert (found.model, found.device) == ("Sequential", "cpu")
 
 

@@ -35,7 +35,7 @@ class Measured:
         work: What was counted.
         meters: Readings per batch, one for each meter looked for; scopes overlap and leave gaps, so
             they are not to be added.
-        modelled: Joules of the counted arithmetic per batch: a model, not a measurement.
+        modelled: Joules of the dense arithmetic per batch: a model, not a measurement.
         conditions: What the times hold for.
     """
 
@@ -101,7 +101,7 @@ def measure_network(
     with untouched(model):
         run()
         _stays(model, device)
-    work = count_work(model, batch)
+    work = count_work(model, batch, size)
     with untouched(model):
         watch, began = ConditionsWatch(device), time.perf_counter()
         latency = time_program(run, measurements=measurements, timer=timer_for(device))
@@ -126,7 +126,7 @@ def measure_network(
         latency=latency,
         work=work,
         meters=meters,
-        modelled=modelled_reading(macs=work.macs, acs=work.acs),
+        modelled=modelled_reading(macs=work.macs_dense * size),
         conditions=conditions,
     )
 

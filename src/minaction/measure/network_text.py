@@ -39,9 +39,9 @@ def _rows(found: Measured) -> Iterator[tuple[str, str]]:
         f"({times.measurements} measurements of {times.calls:,} calls)",
     )
     yield "throughput", f"{_si(found.samples_per_second)}samples/s"
-    yield "MACs", f"{_si(work.macs / found.samples)} a sample"
-    if work.not_counted:
-        calls = ", ".join(f"{name} ({n:,})" for name, n in work.not_counted.items())
+    yield "MACs", f"{_si(work.macs_dense)} a sample"
+    if work.uncounted:
+        calls = ", ".join(f"{name} ({n:,})" for name, n in work.uncounted.items())
         yield "", f"not counted: {calls}"
     yield "weights", f"{_si(work.weight_bytes)}B, {work.parameters:,} parameters"
     for meter in found.meters:
@@ -87,4 +87,4 @@ def _si(value: float) -> str:
     for size, prefix in PREFIXES:
         if abs(value) >= 0.9995 * size:
             return f"{value / size:.3g} {prefix}"
-    return f"{value * 1e9:.3g} n"
+    return f"{value * 1e9:.3g} n" if value else "0 "

@@ -14,29 +14,28 @@ from minaction.measure.mac_trace import MacTrace
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Counts of one forward pass.
+    """Counts of a forward pass.
 
     Attributes:
-        macs: Multiply-accumulates of the whole batch.
-        acs: Accumulates, such as those a spike causes.
+        macs_dense: Multiply-accumulates per sample if no activation were 0.
         parameters: Elements of all parameters, shared ones once.
         weight_bytes: Bytes of parameters and buffers, shared ones once.
-        not_counted: Functions without a formula and how often they were called.
+        uncounted: Functions without a formula and how often they were called.
     """
 
-    macs: float
-    acs: float
+    macs_dense: float
     parameters: int
     weight_bytes: int
-    not_counted: dict[str, int]
+    uncounted: dict[str, int]
 
 
-def count_work(model: nn.Module, batch: Any) -> Work:
+def count_work(model: nn.Module, batch: Any, samples: int) -> Work:
     """Count what a forward pass in evaluation mode does; the model is left as it was.
 
     Args:
         model: Any module.
         batch: A tensor, a tuple of positional or a mapping of keyword arguments.
+        samples: How many samples are in it.
     """
     trace = MacTrace(model)
     trace.start(batch)
@@ -44,9 +43,8 @@ def count_work(model: nn.Module, batch: Any) -> Work:
         run_model(model, batch)
     weights = [*model.parameters(), *model.buffers()]
     return Work(
-        macs=sum(cost.macs_dense for cost in trace.by_layer.values()),
-        acs=0.0,
+        macs_dense=sum(cost.macs_dense for cost in trace.by_layer.values()) / samples,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         weight_bytes=sum(weight.numel() * weight.element_size() for weight in weights),
-        not_counted=dict(trace.not_counted),
+        uncounted=dict(trace.not_counted),
     )
