@@ -67,6 +67,12 @@ def test_joules_of_a_batch_where_there_is_a_meter():
     assert meter.reading.idle == pytest.approx(40 * meter.reading.window_seconds, rel=0.05)
 
 
+def test_what_takes_long_is_told_before():
+    told = []
+    measured(find=lambda device: [SteadyMeter()], note=told.append)
+    assert told == ["reading the joules of gpu 0, 0 s or longer"]
+
+
 def test_a_meter_that_is_missing_or_shared_is_a_reason():
     missing = not_measured(MeterError("no such thing here"), scope="cpu package")
     found = measured(find=lambda device: [missing, SteadyMeter(others="two runs compute")])

@@ -60,7 +60,12 @@ def measure(
         model = model.to(where)
     else:
         where = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    found = measure_network(model, next(iter(inputs)).to(where), measurements=measurements)
+    found = measure_network(
+        model,
+        next(iter(inputs)).to(where),
+        measurements=measurements,
+        note=lambda text: typer.echo(text, err=True),
+    )
     if as_json:
         print_json(found.to_dict())
         return

@@ -49,7 +49,6 @@ class ConditionsWatch:
 
     Args:
         device: Where the network runs.
-        clock: Seconds since some moment.
     """
 
     def __init__(self, device: torch.device) -> None:

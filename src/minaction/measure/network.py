@@ -75,6 +75,7 @@ def measure_network(
     measurements: int = 41,
     procedure: Procedure | None = None,
     find: Callable[[torch.device], list[Found]] | None = None,
+    note: Callable[[str], object] = lambda text: None,
 ) -> Measured:
     """Measure what a forward pass of a network in evaluation mode costs, where the network is.
 
@@ -86,6 +87,7 @@ def measure_network(
         measurements: Measurements of the time, 5 or more.
         procedure: How meters are read.
         find: Which meters to read on a device; default: all there are.
+        note: Is told what takes long.
 
     Raises:
         DeviceError: The model is on several devices or goes to another one while it runs, or the
@@ -114,11 +116,10 @@ def measure_network(
                 torch.cuda.synchronize(device)
 
         meters = tuple(
-            PerCall(reading=found)
-            if isinstance(found, Reading)
-            else measure_per_call(run_to_its_end, found, procedure)
+            _metered(run_to_its_end, found, procedure or Procedure(), note)
             for found in (find or meters_for)(device)
         )
+        _stays(model, device)
     return Measured(
         model=type(model).__name__,
         device=str(device),
@@ -140,6 +141,19 @@ def meters_for(device: torch.device) -> list[Found]:
     if device.type == "cuda":
         found.insert(0, gpu_joules(f"GPU-{torch.cuda.get_device_properties(device).uuid}"))
     return found
+
+
+def _metered(
+    program: Callable[[], object],
+    found: Found,
+    procedure: Procedure,
+    note: Callable[[str], object],
+) -> PerCall:
+    if isinstance(found, Reading):
+        return PerCall(reading=found)
+    seconds = procedure.least_seconds(found)
+    note(f"reading the {found.unit} of {found.scope}, {seconds:.0f} s or longer")
+    return measure_per_call(program, found, procedure)
 
 
 def _runner(model: nn.Module, batch: Any, device: torch.device) -> Callable[[], object]:

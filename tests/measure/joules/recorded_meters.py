@@ -114,4 +114,5 @@ class RecordedNvml:
         return self._answer("nvmlDeviceGetPowerUsage", gpu, "power_mw")
 
     def nvmlDeviceGetComputeRunningProcesses(self, gpu):
-        return gpu.get("processes", [1])
+        gpu = {"processes": [1], **gpu}
+        return self._answer("nvmlDeviceGetComputeRunningProcesses", gpu, "processes")

@@ -89,6 +89,26 @@ def test_a_process_that_comes_later_is_seen(clock):
     assert window.close().reason.startswith("2 processes use the GPU")
 
 
+def test_a_driver_that_does_not_tell_of_processes_cannot_say_that_nobody_is_there(clock):
+    library = driver(clock)
+    library.refused["nvmlDeviceGetComputeRunningProcesses"] = pynvml.NVML_ERROR_NOT_SUPPORTED
+    meter = NvmlMeter(UUID, library=library, clock=clock)
+    reading = read_window(meter, lambda: clock.sleep(6), clock=clock)
+    assert reading.validity is Validity.SHARED
+    assert reading.reason.startswith("whether others use the GPU cannot be told")
+
+
+def test_a_gpu_that_is_lost_when_it_is_asked_for_processes_is_lost(clock):
+    library = driver(clock)
+    meter = NvmlMeter(UUID, library=library, clock=clock)
+
+    def work():
+        clock.sleep(6)
+        library.refused["nvmlDeviceGetComputeRunningProcesses"] = pynvml.NVML_ERROR_GPU_IS_LOST
+
+    assert read_window(meter, work, clock=clock).validity is Validity.LOST
+
+
 def test_a_gpu_that_falls_off_the_bus_is_lost(clock):
     library = driver(clock)
     meter = NvmlMeter(UUID, library=library, clock=clock)

@@ -140,6 +140,22 @@ def test_a_device_that_takes_nothing_while_idle_has_no_idle_value():
     assert found.reading.idle is None
 
 
+def test_instructions_have_no_idle_part_and_need_no_rest():
+    device = Device()
+    device.unit = "instructions"
+    found = device.measure()
+    assert found.reading.value == pytest.approx(6)
+    assert found.reading.idle is None
+    assert not [entry for entry in device.log if entry[0] == "sleep"]
+
+
+def test_how_long_it_takes_is_known_before():
+    device = Device()
+    procedure = Procedure(cool_down_seconds=7, warm_up_seconds=3)
+    measure_per_call(device.program, device, procedure, clock=device.clock, sleep=device.sleep)
+    assert device.clock() == pytest.approx(procedure.least_seconds(device), rel=0.1)
+
+
 def test_it_is_json():
     found = Device().measure()
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()

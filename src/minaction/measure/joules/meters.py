@@ -22,7 +22,7 @@ class Tally:
 
     Attributes:
         total: Returns the quantity since that moment; raises MeterError where it cannot be read.
-        others: Says who else used the device since then.
+        others: Says who else used the device since then; raises MeterError as well.
     """
 
     total: Callable[[], float]

@@ -100,13 +100,19 @@ class NvmlMeter:
         before = self._processes()
 
         def others() -> str | None:
-            most = max(before, self._processes())
+            after = self._processes()
+            if before is None or after is None:
+                return "whether others use the GPU cannot be told (the driver does not say)"
+            most = max(before, after)
             return f"{most} processes use the GPU" if most > 1 else None
 
         return others
 
-    def _processes(self) -> int:
-        return len(self._ask("nvmlDeviceGetComputeRunningProcesses", self._gpu))
+    def _processes(self) -> int | None:
+        try:
+            return len(self._ask("nvmlDeviceGetComputeRunningProcesses", self._gpu))
+        except NotSupportedError:
+            return None
 
     def _partitioned(self) -> bool:
         try:

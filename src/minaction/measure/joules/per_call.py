@@ -57,6 +57,23 @@ class Procedure:
         if not self.width > 0:
             raise InputError(f"width is {self.width}, expected a positive share")
 
+    def least_seconds(self, meter: Meter) -> float:
+        """Return how long reading a meter takes if everything goes well.
+
+        Args:
+            meter: What to read.
+        """
+        windows = (self.min_repeats + 1) * LONGER * self.shortest_window_seconds(meter)
+        return self.cool_down_seconds + self.warm_up_seconds + windows
+
+    def shortest_window_seconds(self, meter: Meter) -> float:
+        """Return how long a window must be to hold.
+
+        Args:
+            meter: What to read.
+        """
+        return max(self.min_window_seconds, meter.min_window_seconds)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PerCall:
@@ -105,13 +122,15 @@ def measure_per_call(
         sleep: Waits for some seconds.
     """
     how = procedure or Procedure()
-    shortest = max(how.min_window_seconds, meter.min_window_seconds)
-    sleep(how.cool_down_seconds)
-    idle = read_window(meter, lambda: sleep(LONGER * max(shortest, 1e-3)), clock=clock)
-    # what belongs to this process alone, such as instructions, may be nothing while it sleeps
-    if idle.value is None and idle.validity is not Validity.NOTHING:
-        return PerCall(reading=idle)
-    per_second = None if idle.value is None else idle.value / (idle.window_seconds or 1)
+    shortest = how.shortest_window_seconds(meter)
+    per_second = None
+    if meter.unit == "joules":  # a process has no idle instructions
+        sleep(how.cool_down_seconds)
+        idle = read_window(meter, lambda: sleep(LONGER * max(shortest, 1e-3)), clock=clock)
+        if idle.value is not None and idle.window_seconds:
+            per_second = idle.value / idle.window_seconds
+        elif idle.validity is not Validity.NOTHING:
+            return PerCall(reading=idle)
     calls = _calls(program, LONGER * shortest, how.warm_up_seconds, clock)
     windows: list[Reading] = []
     lengthened = 0

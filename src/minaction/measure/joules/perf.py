@@ -15,6 +15,7 @@ from minaction.measure.joules.sharing import watch_cpu
 
 POWER = Path("/sys/bus/event_source/devices/power")
 TASKS = Path("/proc/self/task")
+MIN_INSTRUCTIONS_SECONDS = 0.1  # opening and closing a window takes instructions too
 
 
 class PerfMeter:
@@ -79,6 +80,7 @@ def instructions_meter() -> PerfMeter:
         lambda: process_events("instructions", HARDWARE, INSTRUCTIONS),
         unit="instructions",
         scope="this process, outside the kernel",
+        min_window_seconds=MIN_INSTRUCTIONS_SECONDS,
     )
 
 

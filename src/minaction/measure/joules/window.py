@@ -64,6 +64,7 @@ class Window:
         if self._thread is not None:
             self._thread.join()
         self.sample()
+        others = self._others()
         meter = self._meter
         if isinstance(self._error, MeterError):
             return not_measured(
@@ -76,7 +77,7 @@ class Window:
         if self._error is not None:
             raise self._error
         value = self._value
-        invalid = self._invalid(value, seconds)
+        invalid = self._invalid(value, seconds, others)
         idle = None if idle_per_second is None else idle_per_second * seconds
         return Reading(
             value=None if invalid else value,
@@ -89,14 +90,22 @@ class Window:
             reason=invalid[1] if invalid else None,
         )
 
-    def _invalid(self, value: float, seconds: float) -> tuple[Validity, str] | None:
+    def _others(self) -> str | None:
+        try:
+            return self._tally.others()
+        except MeterError as error:
+            self._error = self._error or error
+            return None
+
+    def _invalid(
+        self, value: float, seconds: float, others: str | None
+    ) -> tuple[Validity, str] | None:
         meter = self._meter
         if seconds < meter.min_window_seconds:
             return Validity.TOO_SHORT, (
                 f"the window of {seconds:.3g} s is too short for {meter.scope}, whose resolution "
                 f"asks for {meter.min_window_seconds:g} s; repeat the work in it"
             )
-        others = self._tally.others()
         if others is not None:
             return Validity.SHARED, (
                 f"{others}, so the {meter.unit} of {meter.scope} are not this run's alone; "
