@@ -14,13 +14,15 @@ from minaction.energy.scale_rules import tensors_in
 from minaction.energy.tape import run_model
 from minaction.energy.untouched import untouched
 from minaction.errors import DeviceError, InputError
+from minaction.measure.batches import batch_size, name_of
 from minaction.measure.clock import Times, time_program, timer_for
 from minaction.measure.conditions import Conditions, ConditionsWatch
+from minaction.measure.flops import count_macs
 from minaction.measure.joules.energy_model import modelled_reading
 from minaction.measure.joules.find import Found, cpu_instructions, cpu_joules, gpu_joules
 from minaction.measure.joules.per_call import PerCall, Procedure, measure_per_call
 from minaction.measure.joules.reading import Reading
-from minaction.measure.work import Work, count_work
+from minaction.measure.mac_count import MacCount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +34,11 @@ class Measured:
         device: Where it ran.
         samples: Samples of the batch.
         latency: Times of one batch.
-        work: What was counted.
+        work: MACs and bytes, per sample.
         meters: Readings per batch, one for each meter looked for; scopes overlap and leave gaps, so
             they are not to be added.
         modelled: Joules of the dense arithmetic per batch: a model, not a measurement.
+        modelled_effective: Those of the arithmetic that reads no zeros, spikes as accumulates.
         conditions: What the times hold for.
     """
 
@@ -43,9 +46,10 @@ class Measured:
     device: str
     samples: int
     latency: Times
-    work: Work
+    work: MacCount
     meters: tuple[PerCall, ...]
     modelled: Reading
+    modelled_effective: Reading
     conditions: Conditions
 
     @property
@@ -61,9 +65,10 @@ class Measured:
             "samples": self.samples,
             "latency": asdict(self.latency),
             "samples_per_second": self.samples_per_second,
-            "work": asdict(self.work),
+            "work": self.work.to_dict(),
             "meters": [meter.to_dict() for meter in self.meters],
             "modelled": self.modelled.to_dict(),
+            "modelled_effective": self.modelled_effective.to_dict(),
             "conditions": self.conditions.to_dict(),
         }
 
@@ -90,25 +95,20 @@ def measure_network(
         note: Is told what takes long.
 
     Raises:
-        DeviceError: The model is on several devices or goes to another one while it runs, or the
-            batch is elsewhere.
-        InputError: The model does not run on the batch.
+        DeviceError: The model is on several devices, or the batch is elsewhere.
+        InputError: The model does not run on the batch, or moves itself while it runs.
 
     Example:
         >>> measure_network(model, x).latency.seconds
     """
     device = _one_device(model, batch)
-    size = _samples(batch)
-    run = _runner(model, batch, device)
-    with untouched(model):
-        run()
-        _stays(model, device)
-    work = count_work(model, batch, size)
+    size = batch_size(batch)
+    work = count_macs(model, batch, training=False)
+    run = _runner(model, batch)
     with untouched(model):
         watch, began = ConditionsWatch(device), time.perf_counter()
         latency = time_program(run, measurements=measurements, timer=timer_for(device))
         conditions = watch.close(time.perf_counter() - began)
-        _stays(model, device)
 
         def run_to_its_end() -> None:
             run()
@@ -119,15 +119,17 @@ def measure_network(
             _metered(run_to_its_end, found, procedure or Procedure(), note)
             for found in (find or meters_for)(device)
         )
-        _stays(model, device)
     return Measured(
-        model=type(model).__name__,
+        model=name_of(model),
         device=str(device),
         samples=size,
         latency=latency,
         work=work,
         meters=meters,
         modelled=modelled_reading(macs=work.macs_dense * size),
+        modelled_effective=modelled_reading(
+            macs=(work.macs_effective or 0.0) * size, acs=(work.acs_effective or 0.0) * size
+        ),
         conditions=conditions,
     )
 
@@ -156,17 +158,15 @@ def _metered(
     return measure_per_call(program, found, procedure)
 
 
-def _runner(model: nn.Module, batch: Any, device: torch.device) -> Callable[[], object]:
+def _runner(model: nn.Module, batch: Any) -> Callable[[], object]:
     def run() -> object:
         try:
             with torch.inference_mode():
                 return run_model(model, batch)
         except Exception as error:
-            _stays(model, device)
             lines = str(error).strip().splitlines() or [""]
             raise InputError(
-                f"{type(model).__name__} does not run on this input: {type(error).__name__}: "
-                f"{lines[0]}"
+                f"{name_of(model)} does not run on this input: {type(error).__name__}: {lines[0]}"
             ) from error
 
     return run
@@ -195,19 +195,3 @@ def _one_device(model: nn.Module, batch: Any) -> torch.device:
 
 def _devices(model: nn.Module) -> list[str]:
     return sorted({str(tensor.device) for tensor in [*model.parameters(), *model.buffers()]})
-
-
-def _stays(model: nn.Module, device: torch.device) -> None:
-    gone = [where for where in _devices(model) if where != str(device)]
-    if gone:
-        raise DeviceError(
-            f"the model went from {device} to {gone[0]} while it ran; take the move out of its "
-            "forward pass"
-        )
-
-
-def _samples(batch: Any) -> int:
-    size = next((len(tensor) for tensor in tensors_in([batch]) if tensor.ndim), 1)
-    if not size:
-        raise InputError("the batch is empty; give at least one sample")
-    return size

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from minaction.measure.conditions import Conditions
 from minaction.measure.joules.per_call import PerCall
+from minaction.measure.mac_count import MacCount
 from minaction.measure.network import Measured
 
 WIDTH = 100
@@ -39,11 +40,12 @@ def _rows(found: Measured) -> Iterator[tuple[str, str]]:
         f"({times.measurements} measurements of {times.calls:,} calls)",
     )
     yield "throughput", f"{_si(found.samples_per_second)}samples/s"
-    yield "MACs", f"{_si(work.macs_dense)} a sample"
+    yield "MACs", _macs(work)
     if work.uncounted:
         calls = ", ".join(f"{name} ({n:,})" for name, n in work.uncounted.items())
         yield "", f"not counted: {calls}"
     yield "weights", f"{_si(work.weight_bytes)}B, {work.parameters:,} parameters"
+    yield "bytes moved", f"{_si(work.bytes_moved)}B a sample, without caches and fusion"
     for meter in found.meters:
         yield meter.reading.unit, _meter(meter, found.samples)
     modelled = found.modelled
@@ -51,8 +53,8 @@ def _rows(found: Measured) -> Iterator[tuple[str, str]]:
         "modelled",
         f"not known: {modelled.reason}"
         if modelled.value is None
-        else f"{_si(modelled.value / found.samples)}J a sample for the {modelled.scope}: a model, "
-        "not a measurement",
+        else f"{_si(modelled.value / found.samples)}J a sample for the {modelled.scope}"
+        f"{_skipping_zeros(found)}: a model, not a measurement",
     )
     yield "conditions", _conditions(found.conditions)
 
@@ -69,6 +71,18 @@ def _meter(meter: PerCall, samples: int) -> str:
         f"{idle}; {_si(reading.value / samples)}{unit} a sample ({reading.scope}, "
         f"{reading.source}, {meter.repeats} windows of {meter.calls:,} calls{wide})"
     )
+
+
+def _macs(work: MacCount) -> str:
+    if work.macs_effective is None:
+        return f"{_si(work.macs_dense)} a sample"
+    spikes = f", {_si(work.acs_effective)} of spikes" if work.acs_effective else ""
+    return f"{_si(work.macs_dense)} a sample; {_si(work.macs_effective)} read no zero{spikes}"
+
+
+def _skipping_zeros(found: Measured) -> str:
+    value = found.modelled_effective.value
+    return "" if value is None else f", {_si(value / found.samples)}J if it skipped zeros"
 
 
 def _conditions(conditions: Conditions) -> str:
