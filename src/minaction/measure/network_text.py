@@ -76,13 +76,13 @@ def _meter(meter: PerCall, samples: int) -> str:
 def _macs(work: MacCount) -> str:
     if work.macs_effective is None:
         return f"{_si(work.macs_dense)} a sample"
-    spikes = f", {_si(work.acs_effective)} of spikes" if work.acs_effective else ""
-    return f"{_si(work.macs_dense)} a sample; {_si(work.macs_effective)} read no zero{spikes}"
+    spikes = f", and {_si(work.acs_effective)} accumulates of spikes" if work.acs_effective else ""
+    return f"{_si(work.macs_dense)} a sample; {_si(work.macs_effective)} effective{spikes}"
 
 
 def _skipping_zeros(found: Measured) -> str:
     value = found.modelled_effective.value
-    return "" if value is None else f", {_si(value / found.samples)}J if it skipped zeros"
+    return "" if value is None else f", {_si(value / found.samples)}J for the effective part"
 
 
 def _conditions(conditions: Conditions) -> str:
