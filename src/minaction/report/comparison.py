@@ -47,11 +47,13 @@ def energies(
     def against(column: str, compare: Callable[[pd.Series, pd.Series], Estimate]) -> Estimate:
         return compared(lam, cell, reference, column, compare)
 
-    twin = {
-        "activation_energy": mean(measured(cell, ACTIVATION)),
-        "activation_percent": against(ACTIVATION, percent_of),
-        "activation_fold": against(ACTIVATION, fold_reduction),
-    }
+    twin = {}
+    if trained != "activation":
+        twin = {
+            "activation_energy": mean(measured(cell, ACTIVATION)),
+            "activation_percent": against(ACTIVATION, percent_of),
+            "activation_fold": against(ACTIVATION, fold_reduction),
+        }
     return {
         "energy": mean(measured(cell, TRAINED)),
         "energy_gauge_fixed": absent(missing) if missing else mean(measured(cell, GAUGE_FIXED)),
@@ -59,7 +61,7 @@ def energies(
         "gauge_fixed_percent": against(GAUGE_FIXED, percent_of),
         "fold_reduction": against(TRAINED, fold_reduction),
         "gauge_fixed_fold": against(GAUGE_FIXED, fold_reduction),
-        **({} if trained == "activation" else twin),
+        **twin,
         "rescaling_percent": rescaling(lam, cell, reference),
     }
 
@@ -115,15 +117,15 @@ def no_comparison(
 
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs that are `ok`, indexed by seed, in seed order."""
-    return runs.loc[runs["status"] == "ok", :].set_index("seed").sort_index()
+    """Return the runs that are `ok`, indexed by seed, in seed order; of one seed as they were."""
+    return runs.loc[runs["status"] == "ok", :].set_index("seed").sort_index(kind="stable")
 
 
 def measured(cell: pd.DataFrame, column: str) -> pd.Series:
     """Return a metric of the runs that have it."""
     values = cell[column]
     assert isinstance(values, pd.Series)
-    return values.dropna()
+    return values.dropna() if values.hasnans else values
 
 
 def missing_gauge(cell: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def fold_reduction(treatment: pd.Series, reference: pd.Series) -> Estimate:
 
 def ratio(numerator: pd.Series, denominator: pd.Series) -> Estimate:
     """Return a paired ratio, or why there is none: a zero has no logarithm."""
-    if (numerator <= 0).any() or (denominator <= 0).any():
+    if any((series.to_numpy(np.float64) <= 0).any() for series in (numerator, denominator)):
         return absent(ZERO_ENERGY)
     return interval(paired_ratio(numerator, denominator))
 
@@ -70,13 +71,15 @@ def rescaling_percent(raw: Pair, gauge_fixed: Pair) -> Estimate:
         raw: Raw energies and those they are compared with, each indexed by seed.
         gauge_fixed: The same of the gauge-fixed energy; seeds that not all four have are left out.
     """
-    values = pd.concat([*raw, *gauge_fixed], axis="columns", join="inner").to_numpy(np.float64)
-    if not len(values):
+    four = (*raw, *gauge_fixed)
+    seeds = reduce(np.intersect1d, [one.index.to_numpy() for one in four])
+    if not len(seeds):
         return absent(NO_RUN)
-    if not (values > 0).all():
+    values = [one.to_numpy(np.float64)[one.index.get_indexer(seeds)] for one in four]
+    if not all((one > 0).all() for one in values):
         return absent(ZERO_ENERGY)
     logs = np.log(values)
-    fall, left = logs[:, 0] - logs[:, 1], logs[:, 2] - logs[:, 3]
+    fall, left = logs[0] - logs[1], logs[2] - logs[3]
     if fall.mean() >= 0:
         return absent("the raw energy did not fall")
     return interval(ratio_of_means(100 * (fall - left), fall))

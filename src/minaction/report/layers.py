@@ -9,7 +9,7 @@ import pandas as pd
 from minaction.report import formatting as write
 from minaction.report.comparison import energies, finished, measured
 from minaction.report.estimates import mean, proportion
-from minaction.report.frame import lambda_levels
+from minaction.report.frame import LAYER_COLUMNS, lambda_levels
 
 
 def layer_table(layers: pd.DataFrame, trained: str) -> dict[str, Any]:
@@ -24,14 +24,21 @@ def layer_table(layers: pd.DataFrame, trained: str) -> dict[str, Any]:
         what they are of the same layer's at lambda = 0; `layer_gauge_missing`, why layers have no
         gauge-fixed energy, each reason once.
     """
-    at_zero = {
-        name: finished(layer)
-        for name, layer in layers.loc[layers["lam"] == 0, :].groupby("layer", sort=False)
-    }
-    rows = [
-        layer_row(lam, str(name), finished(layer), at_zero.get(name), trained)
+    numbers = layers[["seed", "status", "lam", *LAYER_COLUMNS]]
+    cells = {
+        lam: {
+            str(name): layer
+            for name, layer in finished(numbers.loc[numbers["lam"] == lam, :]).groupby(
+                "layer", sort=False
+            )
+        }
         for lam in lambda_levels(layers)
-        for name, layer in layers.loc[layers["lam"] == lam, :].groupby("layer", sort=False)
+    }
+    at_zero = cells.get(0.0, {})
+    rows = [
+        layer_row(lam, name, layer, at_zero.get(name), trained)
+        for lam, of_lambda in cells.items()
+        for name, layer in of_lambda.items()
     ]
     reasons = layers.groupby(["layer", "gauge_reason"], sort=False).size()
     missing = [

@@ -129,9 +129,10 @@ def paired_ratio(treatment: pd.Series, reference: pd.Series, confidence: float =
     Reference: Fleming and Wallace (1986), How not to lie with statistics: the correct way to
         summarize benchmark results, Communications of the ACM 29(3).
     """
-    if not ((treatment > 0).all() and (reference > 0).all()):
+    if not all((series.to_numpy(np.float64) > 0).all() for series in (treatment, reference)):
         raise InputError("a ratio on the log scale needs positive values")
-    log = paired_difference(log_of(treatment), log_of(reference), confidence)
+    above, below = paired(treatment, reference)
+    log = mean_interval(np.log(above) - np.log(below), confidence)
     low, estimate, high = np.exp([log.low, log.estimate, log.high]).tolist()
     return Interval(n=log.n, estimate=estimate, low=low, high=high)
 
@@ -190,18 +191,24 @@ def paired_values(treatment: pd.Series, reference: pd.Series) -> np.ndarray:
     Raises:
         InputError: A seed occurs twice in one of the two.
     """
+    above, below = paired(treatment, reference)
+    return above - below
+
+
+def paired(treatment: pd.Series, reference: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Return the values of the seeds both have, each of shape [pairs], ordered by seed.
+
+    Raises:
+        InputError: A seed occurs twice in one of the two.
+    """
     for name, series in (("treatment", treatment), ("reference", reference)):
         if not series.index.is_unique:
             raise InputError(f"{name}: expected one value per seed, a seed occurs twice")
-    treatment, reference = treatment.sort_index().align(reference.sort_index(), join="inner")
-    return treatment.to_numpy(dtype=np.float64) - reference.to_numpy(dtype=np.float64)
+    indices = treatment.index.to_numpy(), reference.index.to_numpy()
+    _, above, below = np.intersect1d(*indices, assume_unique=True, return_indices=True)
+    return treatment.to_numpy(np.float64)[above], reference.to_numpy(np.float64)[below]
 
 
 def standard_error(sample: np.ndarray) -> float:
     """Return s / sqrt(n) of a sample of shape [n], n >= 2, with divisor n - 1 in s."""
     return float(sample.std(ddof=1) / np.sqrt(sample.size))
-
-
-def log_of(series: pd.Series) -> pd.Series:
-    """Return the natural logarithm of a series, on its index."""
-    return pd.Series(np.log(series.to_numpy(dtype=np.float64)), index=series.index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -104,10 +105,10 @@ def no_choice(cells: dict[float, pd.DataFrame]) -> str:
 
 def cell_defect(cell: pd.DataFrame) -> str:
     """Return what keeps a cell from being compared, or an empty string."""
-    others = cell.loc[cell["status"] != "ok", "status"].value_counts().sort_index()
-    if len(others):
+    others = Counter(str(status) for status in cell["status"] if status != "ok")
+    if others:
         return ", ".join(
-            f"{count} run{'s' * (count > 1)} {status}" for status, count in others.items()
+            f"{count} run{'s' * (count > 1)} {status}" for status, count in sorted(others.items())
         )
     if missing := int((~np.isfinite(cell["val_accuracy"].astype(float))).sum()):
         return f"{missing} without a validation accuracy"
