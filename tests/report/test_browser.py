@@ -85,7 +85,8 @@ def visit(request, browser, report):
 
 
 def test_figures_are_drawn_when_they_come_near(visit):
-    plots = visit.page.locator(".plot")
+    plots = visit.page.locator(".panel:not([hidden]) .plot")
+    plots.first.scroll_into_view_if_needed()
     expect(plots.first.locator("svg.main-svg").first).to_be_visible()
     assert plots.last.locator("svg.main-svg").count() == 0
     plots.last.scroll_into_view_if_needed()
@@ -163,6 +164,34 @@ def test_figures_are_saved_as_images_and_as_numbers(visit):
     assert all(float(row[3]) < float(row[2]) < float(row[4]) for row in rows[1:])
 
 
+def test_a_figure_of_many_networks_shows_the_one_that_is_chosen(visit):
+    figure = visit.page.locator("#training")
+    titles = figure.locator("h4:visible")
+    assert titles.all_inner_texts()[0].startswith("mnist · mlp · activation")
+    choice = figure.get_by_role("combobox", name="shown")
+    choice.focus()
+    visit.page.keyboard.press("End")
+    name = "fashion-mnist · cnn · activation"
+    expect(titles.first).to_contain_text(name)
+    expect(figure.locator(".panel:visible svg.main-svg").first).to_be_visible()
+    panel = figure.locator(".panel:visible").first
+    saved = visit.saved(panel.get_by_role("button", name="CSV"))
+    rows = list(csv.reader(saved.path().read_text("utf-8").splitlines()))
+    assert saved.suggested_filename == "training-3-train-loss.csv"
+    assert rows[0][:3] == ["series", "epoch", "task loss (log)"]
+    assert [row[:2] for row in rows[1:3]] == [["λ = 0", "1"], ["λ = 1e-5", "1"]]
+    assert visit.saved(panel.get_by_role("button", name="SVG")).path().stat().st_size > 1000
+
+
+def test_verdicts_are_read_without_scrolling(visit):
+    verdict = visit.page.locator(".verdicts > li").first
+    box = verdict.bounding_box()
+    assert box["y"] + box["height"] < 900
+    assert verdict.locator("strong").inner_text().lower() in (
+        *("supported", "contradicted", "not decided", "not tested by this study"),
+    )
+
+
 def test_everything_is_reached_by_keyboard(visit):
     page = visit.page
     visit.heading("run_id").get_by_role("button").focus()
@@ -199,7 +228,7 @@ def test_print_opens_what_is_folded_and_folds_it_again(visit):
     assert folded > 4
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
-    assert page.locator(".plot:not(:has(svg))").count() == 0
+    assert page.locator(".panel:not([hidden]) .plot:not(:has(svg))").count() == 0
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     assert page.locator("details:not([open])").count() == folded
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import plotly.graph_objects as go
 import pytest
@@ -21,12 +22,15 @@ def test_every_panel_is_a_valid_plotly_figure(sweep):
     drawn = {figure.id: figure for figure in figures(sweep)}
     assert list(drawn) == [
         *("accuracy", "energy", "rescaling", "trade-off", "pareto", "interaction", "heat-map"),
+        *("effects", "layers", "training"),
     ]
     for name, figure in drawn.items():
         titles = [panel.title for panel in figure.panels]
         if name in ("interaction", "heat-map"):
             assert titles == ["all"]
             continue
+        if name in ("effects", "layers", "training"):
+            continue  # they have tests of their own
         if name == "pareto":
             kinds = ("raw energy", "gauge-fixed energy")
             sets = ("mnist (vision)", "fashion-mnist (vision)")
@@ -62,9 +66,13 @@ def test_ids_are_unique(sweep):
 
 def test_every_caption_defines_its_error_bars(sweep):
     captions = {figure.id: figure.caption for figure in figures(sweep)}
-    without = {"pareto": "no error bars; how sure", "heat-map": "no error bars; the figure above"}
+    defined = {
+        "pareto": "no error bars; how sure",
+        "heat-map": "no error bars; the figure above",
+        "effects": "95 % intervals that invert the noncentral F distribution",
+    }
     for name, caption in captions.items():
-        assert without.get(name, "95 % t intervals of the mean") in caption
+        assert defined.get(name, "95 % t intervals of the mean") in caption
 
 
 def test_both_energies_are_drawn_beside_each_other(sweep):
@@ -170,7 +178,9 @@ def test_what_cannot_be_drawn_is_left_out(make):
 def test_without_gauge_fixed_energies_the_raw_ones_are_drawn_and_the_caption_says_so(make):
     study = make.study()
     drawn = figures(compute_findings(study, make.records(study, make.old)))
-    assert [figure.id for figure in drawn] == ["accuracy", "energy", "trade-off", "pareto"]
+    assert [figure.id for figure in drawn] == [
+        *("accuracy", "energy", "trade-off", "pareto", "effects", "layers", "training"),
+    ]
     assert all("No gauge-fixed energy was recorded" in one.caption for one in drawn[1:3])
     assert [panel.title for panel in drawn[3].panels] == ["digits (vision) · raw energy"]
     assert [trace["name"] for trace in drawn[1].panels[0].spec["data"]] == ["mlp · raw"]
@@ -304,3 +314,39 @@ def test_captions_say_what_the_budget_is(budgeted):
 def test_the_budget_has_a_place_right_of_all_numbers():
     assert lambda_places(["budget", 0.0, 1e-2]) == {0.0: -3.0, 1e-2: -2.0, "budget": -1.0}
     assert lambda_places(["budget"]) == {"budget": 1.0}
+
+
+def test_every_plot_of_layers_and_of_training_is_a_valid_plotly_figure(sweep):
+    drawn = {figure.id: figure for figure in figures(sweep)}
+    for name in ("effects", "layers", "training"):
+        for panel in drawn[name].panels:
+            assert go.Figure(panel.spec).data
+    choices = [table["label"] for table in sweep["lambda_tables"]]
+    assert list(dict.fromkeys(panel.choice for panel in drawn["layers"].panels)) == choices
+    assert len(drawn["layers"].panels) == 2 * len(choices)
+
+
+def test_layers_are_drawn_as_shares_with_a_bar_for_each_lambda(sweep):
+    panel = {figure.id: figure for figure in figures(sweep)}["layers"].panels[0]
+    assert [trace["name"] for trace in panel.spec["data"]] == [
+        f"λ = {lam}" for lam in ("0", "1e-5", "1e-4", "1e-3", "1e-2")
+    ]
+    bars = panel.spec["data"][0]
+    assert bars["x"] == ["net.2", "net.10"]
+    assert bars["y"] == pytest.approx([60, 40])
+    patterns = [trace["marker"]["pattern"]["shape"] for trace in panel.spec["data"]]
+    assert len(set(patterns)) == 5
+    rows = figure_table(panel.spec)["rows"]
+    assert rows[0][:2] == ["λ = 0", "net.2"]
+
+
+def test_a_layer_without_a_share_has_no_bar(make):
+    def below_zero(record):
+        layers = {**record.layers, "net.2": {**record.layers["net.2"], "energy_activation": -1.0}}
+        return replace(record, layers=layers)
+
+    study = make.study()
+    findings = compute_findings(study, make.records(study, below_zero))
+    assert findings["lambda_tables"][0]["layers"][0]["energy_share"]["n"] == 0
+    panels = {figure.id: figure for figure in figures(findings)}["layers"].panels
+    assert [panel.title for panel in panels] == ["digits · mlp · activation · gauge-fixed energy"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minaction.errors import InputError
+from minaction.report.frame import naming_journal
 from minaction.report.page import render_page
 from minaction.report.tables import compute_findings
 from minaction.study.directory import load_study_directory, write_text_atomically
@@ -37,6 +38,7 @@ def write_report(directory: str | Path, output: str | Path | None = None) -> Pat
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; make it first")
     records = latest_records(directory)
-    findings = compute_findings(study, records)
+    with naming_journal(directory):
+        findings = compute_findings(study, records)
     write_text_atomically(path, render_page(study, findings, records))
     return path

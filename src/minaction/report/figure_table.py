@@ -7,6 +7,9 @@ from typing import Any
 
 Spec = dict[str, Any]
 
+DIGITS = 12
+"""Significant digits of the ends of error bars, which are sums: what is beyond is rounding."""
+
 
 def figure_table(spec: Spec) -> dict[str, Any]:
     """Return what a panel shows as one table, in the units of its axes.
@@ -24,8 +27,7 @@ def figure_table(spec: Spec) -> dict[str, Any]:
     if any(trace["type"] == "heatmap" for trace in spec["data"]):
         (trace,) = spec["data"]
         return {"columns": [x, y, trace["colorbar"]["title"]["text"]], "rows": cells(trace)}
-    ticks = layout["xaxis"]
-    names = dict(zip(ticks.get("tickvals", ()), ticks.get("ticktext", ()), strict=True))
+    across, up = (tick_names(layout[axis]) for axis in ("xaxis", "yaxis"))
     columns = [
         "series",
         *(name for axis in (x, y) for name in (axis, f"{axis} low", f"{axis} high")),
@@ -33,15 +35,21 @@ def figure_table(spec: Spec) -> dict[str, Any]:
     rows = [
         [
             html.unescape(trace["name"]),
-            names.get(place, plain(place)),
+            across.get(place, plain(place)),
             *ends(trace, "x", index),
-            trace["y"][index],
+            up.get(round(value), value) if up else value,
             *ends(trace, "y", index),
         ]
         for trace in spec["data"]
-        for index, place in enumerate(trace["x"])
+        for index, (place, value) in enumerate(zip(trace["x"], trace["y"], strict=True))
     ]
     return without_empty_bars(columns, rows)
+
+
+def tick_names(axis: Spec) -> dict[Any, str]:
+    """Return the names of an axis's ticks by their places, none where ticks are numbers."""
+    texts = (plain(text) for text in axis.get("ticktext", ()))
+    return dict(zip(axis.get("tickvals", ()), texts, strict=True))
 
 
 def cells(trace: Spec) -> list[list[Any]]:
@@ -64,7 +72,8 @@ def ends(trace: Spec, axis: str, index: int) -> list[float | None]:
     if bar is None:
         return [None, None]
     down, up = bar["arrayminus"][index], bar["array"][index]
-    return [None if down is None else value - down, None if up is None else value + up]
+    places = None if down is None else value - down, None if up is None else value + up
+    return [None if place is None else float(f"{place:.{DIGITS}g}") for place in places]
 
 
 def without_empty_bars(columns: list[str], rows: list[list[Any]]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from minaction.report.figures_analysis import effect_figure, gain_figure
 from minaction.report.figures_compared import cost_figure, interaction_figures, pareto_figure
+from minaction.report.figures_training import layer_figure, training_figure
 from minaction.report.panels import ON_LOGITS, OVER_SEEDS, Figure, Panel
 from minaction.report.traces import (
     Row,
@@ -52,15 +54,21 @@ def figures(findings: dict[str, Any]) -> list[Figure]:
     tables = [table for table in findings["lambda_tables"] if any(map(drawable, table["rows"]))]
     if not tables:
         return []
-    drawn = [accuracy_figure(tables), energy_figure(tables)]
+    drawn: list[Figure | None] = [accuracy_figure(tables), energy_figure(tables)]
     if any(row["gauge_fixed_percent"]["n"] for table in tables for row in table["rows"]):
         drawn.append(rescaling_figure(tables))
-    compared = [
+    analysis = findings["analysis"]
+    drawn += [
+        trade_off_figure(tables),
         pareto_figure(findings["pareto"]),
         *interaction_figures(tables),
+        effect_figure(analysis["factorial"]),
+        gain_figure(analysis["efficiency"]),
         cost_figure(findings["target_costs"]),
+        layer_figure(tables),
+        training_figure(findings["training"]),
     ]
-    return [*drawn, trade_off_figure(tables), *(figure for figure in compared if figure)]
+    return [figure for figure in drawn if figure]
 
 
 def accuracy_figure(tables: Sequence[Table]) -> Figure:

@@ -6,14 +6,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from minaction.data.sources import source_of
+from minaction.errors import JournalError
 from minaction.study.design import LAMBDA_TERMS, RunConfig, run_id, runs
 from minaction.study.gauge_fields import finite_number, gauge_fixed, layer_gauge_fixed
-from minaction.study.journal import Record, RunStatus
+from minaction.study.journal import JOURNAL_NAME, Record, RunStatus
 from minaction.study.study_file import BUDGET, Study
 
 MISSING = "missing"
@@ -36,6 +39,9 @@ MEASURED = (
 )
 """Metrics that become columns under their own names; `energy_value` stands beside them."""
 
+FRACTIONS = ("test_accuracy", "val_accuracy", "zero_fraction", "silent_fraction")
+"""Those of `MEASURED` that are shares of something."""
+
 
 def run_frame(study: Study, records: Sequence[Record]) -> pd.DataFrame:
     """Return one row per planned run, in the order of the design.
@@ -45,11 +51,35 @@ def run_frame(study: Study, records: Sequence[Record]) -> pd.DataFrame:
     was trained with, as float64, NaN where a run has none; `energy_activation`, of which
     `energy_gauge_fixed` is the gauge-fixed twin; `gauge_reason`, why a recorded run has no
     gauge-fixed energy, and `baseline`, the run a budget's target comes from.
+
+    Raises:
+        JournalError: A run has a share below 0 or above 1.
     """
     found = {record.run_id: record for record in records}
     planned = [(run_id(config), config) for config in runs(study)]
-    rows = [run_row(name, config, found.get(name)) for name, config in planned]
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame([run_row(name, config, found.get(name)) for name, config in planned])
+    require_fractions(frame)
+    return frame
+
+
+def require_fractions(frame: pd.DataFrame) -> None:
+    """Refuse a journal that has a share below 0 or above 1: what else it says is in doubt."""
+    for name in FRACTIONS:
+        beyond = frame.loc[(frame[name] < 0) | (frame[name] > 1), ["run_id", name]]
+        for run, value in beyond.itertuples(index=False, name=None):
+            raise JournalError(
+                f"run {run}: {name} is {value:g}, expected a fraction from 0 to 1; restore "
+                "the file from a copy, or delete the run's line and it will be done again"
+            )
+
+
+@contextmanager
+def naming_journal(directory: str | Path) -> Iterator[None]:
+    """Put the journal's path before what is wrong with one of its records."""
+    try:
+        yield
+    except JournalError as error:
+        raise JournalError(f"{Path(directory) / JOURNAL_NAME}: {error}") from None
 
 
 def run_row(name: str, config: RunConfig, record: Record | None) -> dict[str, Any]:
@@ -70,8 +100,9 @@ def layer_frame(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
 
     Columns: those of `frame` from `run_frame` that say which run it is, `layer`, `units`,
     `energy_value`, `energy_activation` and `energy_gauge_fixed`, the layer's shares,
-    `gauge_reason`, `zero_fraction`, `silent_fraction`. Layers are in natural order, `net.9` before
-    `net.10`.
+    `energy_share` and `gauge_fixed_share`, what the first and the last are of the sum over the
+    run's layers, `gauge_reason`, `zero_fraction`, `silent_fraction`. Layers are in natural order,
+    `net.9` before `net.10`.
     """
     found = {record.run_id: record for record in records}
     settings = ["run_id", "status", *grouping(frame), "lam", "seed"]
@@ -81,8 +112,31 @@ def layer_frame(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
         for run in done
         for row in layer_rows(found[run["run_id"]])
     ]
-    return pd.DataFrame(rows, columns=[*settings, *LAYER_COLUMNS])
+    layers = pd.DataFrame(rows, columns=[*settings, *LAYER_COLUMNS])
+    runs = layers["run_id"].tolist()
+    return layers.assign(
+        **{share: shares(layers[energy].tolist(), runs) for share, energy in LAYER_SHARES.items()}
+    )
 
+
+def shares(energy: Sequence[float], runs: Sequence[str]) -> list[float]:
+    """Return what each layer's energy is of its run's, NaN where a layer has none or one below 0.
+
+    Args:
+        energy: Of each layer.
+        runs: The run each layer belongs to.
+    """
+    total: dict[str, float] = {}
+    for run, value in zip(runs, energy, strict=True):
+        total[run] = total.get(run, 0.0) + (value if value >= 0 else math.nan)
+    return [
+        value / total[run] if total[run] > 0 else math.nan
+        for run, value in zip(runs, energy, strict=True)
+    ]
+
+
+LAYER_SHARES = {"energy_share": "energy_value", "gauge_fixed_share": "energy_gauge_fixed"}
+"""What a layer's energies are of its run's, and of which energy each is."""
 
 LAYER_COLUMNS = (
     "layer",
@@ -93,6 +147,7 @@ LAYER_COLUMNS = (
     "gauge_reason",
     "zero_fraction",
     "silent_fraction",
+    *LAYER_SHARES,
 )
 
 

@@ -9,7 +9,6 @@ from minaction.report import formatting as write
 from minaction.report.comparison import NOT_COVERED
 from minaction.report.frame import MISSING
 from minaction.report.lambda_table import has_grid
-from minaction.report.provenance import mixed_conditions
 from minaction.study.gauge_fields import NOT_RECORDED
 from minaction.study.journal import RunStatus
 from minaction.study.study_file import BUDGET
@@ -143,19 +142,6 @@ def change(interval: dict[str, Any]) -> str:
         f"{write.points(interval['estimate'])} "
         f"({bounds if interval['low'] is None else f'95 % interval {bounds}'})"
     )
-
-
-def warnings(findings: dict[str, Any]) -> list[str]:
-    """Return what a reader must know before trusting the numbers; empty if nothing."""
-    return [
-        *shortened(list(unfinished(findings)), "more in the tables below"),
-        *shortened(list(partly_gauged(findings)), "more in the tables below"),
-        *shortened(list(strangers(findings)), "more records outside the design"),
-        *(
-            f"Not all runs were made under the same {condition}; see Provenance."
-            for condition in mixed_conditions(findings["provenance"])
-        ),
-    ]
 
 
 def unfinished(findings: dict[str, Any]) -> Iterator[str]:

@@ -76,11 +76,15 @@ def place_labels(
     texts = [text for trace in traces for text in trace["text"]]
     radii = [radius for trace in traces for radius in marker_radii(trace)]
     scenes = [scene(traces, x_range, y_range, size) for size in PLOTS]
+    spots = [
+        [{place: spot(one, index, place, text, radii[index]) for place in PLACES} for one in scenes]
+        for index, text in enumerate(texts)
+    ]
     chosen: list[str | None] = [None] * len(texts)
     for turn, index in itertools.product(range(2), range(len(texts))):
         known = len(texts) if turn else index
         costs = {
-            place: sum(cost(one, index, place, texts, radii, chosen[:known]) for one in scenes)
+            place: sum(cost(spots, at, index, place, chosen[:known]) for at in range(len(PLOTS)))
             for place in PLACES
         }
         best = min(PLACES, key=lambda place: costs[place])
@@ -89,31 +93,53 @@ def place_labels(
     return [chosen[a:b] for a, b in itertools.pairwise(ends)]
 
 
-def cost(
-    one: Scene,
-    index: int,
-    place: str,
-    texts: Sequence[str],
-    radii: Sequence[float],
-    chosen: Sequence[str | None],
-) -> float:
-    """Return what it costs to put a label in a place, the other labels being where they are."""
-    box = label_box(one.centres[index], texts[index], radii[index], place)
-    left, right, top, bottom = box
+@dataclass(frozen=True, kw_only=True)
+class Spot:
+    """A place that a label could take in a scene.
+
+    Attributes:
+        box: Where it would be.
+        ink: What it costs to lie on what is drawn there.
+        outside: What it costs to reach beyond the axes.
+    """
+
+    box: Box
+    ink: float
+    outside: float
+
+
+Spots = Sequence[Sequence[dict[str, Spot]]]
+"""The places of every label in every scene, by their names."""
+
+
+def spot(one: Scene, index: int, place: str, text: str, radius: float) -> Spot:
+    """Return a place for a label, and what it costs whatever the other labels do."""
+    box = left, right, top, bottom = label_box(one.centres[index], text, radius, place)
     x, y = one.ink.T
     met = (x > left - 1) & (x < right + 1) & (y > top - 1) & (y < bottom + 1)
-    others = (
-        label_box(one.centres[i], texts[i], radii[i], at)
-        for i, at in enumerate(chosen)
-        if at is not None and i != index
-    )
     width, height = one.size
     beyond = (-left, right - width, -top, bottom - height)
-    return (
-        float(one.weights[met].sum())
-        + TEXT * sum(overlap(box, other) for other in others)
-        + OUTSIDE * sum(max(0.0, far - free) for far, free in zip(beyond, MARGINS, strict=True))
+    outside = sum(max(0.0, far - free) for far, free in zip(beyond, MARGINS, strict=True))
+    return Spot(box=box, ink=float(one.weights[met].sum()), outside=OUTSIDE * outside)
+
+
+def cost(spots: Spots, at: int, index: int, place: str, chosen: Sequence[str | None]) -> float:
+    """Return what it costs to put a label in a place, the other labels being where they are.
+
+    Args:
+        spots: The places of all labels.
+        at: Number of the scene.
+        index: Number of the label.
+        place: Its place.
+        chosen: Places of the first labels.
+    """
+    own = spots[index][at][place]
+    others = (
+        spots[other][at][name].box
+        for other, name in enumerate(chosen)
+        if name is not None and other != index
     )
+    return own.ink + TEXT * sum(overlap(own.box, other) for other in others) + own.outside
 
 
 def label_box(centre: np.ndarray, text: str, radius: float, place: str) -> Box:

@@ -9,7 +9,7 @@ import pandas as pd
 from minaction.report import formatting as write
 from minaction.report.comparison import energies, finished, measured
 from minaction.report.estimates import mean, proportion
-from minaction.report.frame import LAYER_COLUMNS, lambda_levels
+from minaction.report.frame import LAYER_COLUMNS, LAYER_SHARES, lambda_levels
 
 
 def layer_table(layers: pd.DataFrame, trained: str) -> dict[str, Any]:
@@ -21,8 +21,8 @@ def layer_table(layers: pd.DataFrame, trained: str) -> dict[str, Any]:
 
     Returns:
         `layers`, a row per lambda and layer: its shares of the energies with their intervals and
-        what they are of the same layer's at lambda = 0; `layer_gauge_missing`, why layers have no
-        gauge-fixed energy, each reason once.
+        what they are of the same layer's at lambda = 0 and of the network's; `layer_gauge_missing`,
+        why layers have no gauge-fixed energy, each reason once.
     """
     numbers = layers[["seed", "status", "lam", *LAYER_COLUMNS]]
     cells = {
@@ -57,6 +57,7 @@ def layer_row(
         "layer": name,
         "units": mean(measured(layer, "units")),
         **energies(lam, layer, reference, trained),
+        **{share: proportion(measured(layer, share)) for share in LAYER_SHARES},
         "zero_fraction": proportion(measured(layer, "zero_fraction")),
         "silent_fraction": proportion(measured(layer, "silent_fraction")),
     }

@@ -40,9 +40,12 @@ def element(tag: str, path: str, text: object, kind: str = "") -> str:
 
 
 def cell(path: str, text: str, note: str = "", *, kind: str = "number") -> str:
-    """Return a table cell that shows the finding at `path`, with a smaller second line."""
+    """Return a table cell that shows the finding at `path`, with a smaller second line.
+
+    Without a path it is bound by its row and its column, see `table`.
+    """
     small = f" <small>{escape(note)}</small>" if note else ""
-    return f'<td class="{kind}" data-path="{escape(path)}">{escape(text)}{small}</td>'
+    return f'<td class="{kind}"{attribute("data-path", path)}>{escape(text)}{small}</td>'
 
 
 def row_heading(path: str, text: str, kind: str = "") -> str:
@@ -59,6 +62,8 @@ def table(
     path: str,
     shaded: Sequence[bool] = (),
     note: str = "",
+    keys: Sequence[str] = (),
+    bound: Sequence[str] = (),
 ) -> str:
     """Return a table that scrolls sideways where it does not fit.
 
@@ -69,11 +74,20 @@ def table(
         path: The finding that caption and note are about.
         shaded: Which rows stand out; by default none.
         note: Plain text below the table.
+        keys: What the columns show, for cells without a path of their own; empty for a column of
+            row headings.
+        bound: The findings that the rows are about, where there are keys.
     """
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    classes = [' class="chosen"' if shade else "" for shade in shaded or [False] * len(rows)]
+    head = "".join(
+        f'<th scope="col"{attribute("data-key", key)}>{escape(column)}</th>'
+        for column, key in zip(columns, keys or [""] * len(columns), strict=True)
+    )
     body = "\n".join(
-        f"<tr{extra}>{''.join(row)}</tr>" for extra, row in zip(classes, rows, strict=True)
+        f"<tr{attribute('class', 'chosen' if shade else '')}{attribute('data-row', at)}>"
+        f"{''.join(row)}</tr>"
+        for shade, at, row in zip(
+            shaded or [False] * len(rows), bound or [""] * len(rows), rows, strict=True
+        )
     )
     below = element("p", path, note, "note") if note else ""
     return (
@@ -81,6 +95,11 @@ def table(
         f"<table>\n{element('caption', path, caption)}\n<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{body}\n</tbody>\n</table>\n</div>\n{below}"
     )
+
+
+def attribute(name: str, value: str) -> str:
+    """Return an attribute with a space before it, nothing where there is no value."""
+    return f' {name}="{escape(value)}"' if value else ""
 
 
 def section(name: str, title: str, *content: str) -> str:

@@ -19,8 +19,11 @@
     return make("button", { type: "button", click: onclick, ...attributes }, text);
   }
 
-  function block(id) {
-    return JSON.parse(document.getElementById(id).textContent);
+  /* The data of a plot, of which the caller may change its copy. */
+  function block(plot) {
+    const id = plot.id + "-data";
+    const chosen = choices.get(id);
+    return chosen ? structuredClone(chosen) : JSON.parse(document.getElementById(id).textContent);
   }
 
   /* The text of a block that may be packed, as report/markup.py packs it. */
@@ -51,6 +54,7 @@
   const coarse = window.matchMedia("(pointer: coarse)");
   const plots = Array.from(document.querySelectorAll(".plot"));
   const drawn = new Set();
+  const choices = new Map(); /* data of the plots that were not shown at first, once unpacked */
   let plotly = null; /* a promise of it, once there is something to draw */
   const config = {
     responsive: true,
@@ -66,7 +70,7 @@
 
   function figure(plot, onPaper) {
     const look = colours(onPaper);
-    const { data, layout } = block(plot.id + "-data");
+    const { data, layout } = block(plot);
     layout.font = { color: look.ink, family: "system-ui, sans-serif", size: 13 };
     layout.paper_bgcolor = layout.plot_bgcolor = "rgba(0,0,0,0)";
     layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: look.muted, activecolor: look.ink };
@@ -92,7 +96,8 @@
 
   function redraw(onPaper) {
     if (!window.Plotly) return;
-    for (const plot of onPaper ? plots : drawn) draw(plot, onPaper);
+    const shown = plots.filter((plot) => !plot.closest("[hidden]"));
+    for (const plot of onPaper ? shown : drawn) draw(plot, onPaper);
   }
 
   async function saveImage(plot, format) {
@@ -113,7 +118,7 @@
   }
 
   function saveCsv(plot) {
-    saveText(`${plot.id}.csv`, csv(block(plot.id + "-data").table), "text/csv");
+    saveText(`${plot.id}.csv`, csv(block(plot).table), "text/csv");
   }
 
   function offerDownloads(plot) {
@@ -131,8 +136,29 @@
     );
   }
 
+  /* Where a figure has many networks, the reader chooses which one it shows. */
+  function offerChoice(figure) {
+    const panels = Array.from(figure.querySelectorAll(".panel"));
+    const names = Array.from(new Set(panels.map((panel) => panel.dataset.choice)));
+    if (names.length < 2) return;
+    const load = async () => {
+      const all = JSON.parse(await unpacked(figure.id + "-choices"));
+      for (const [id, data] of Object.entries(all)) choices.set(id, data);
+    };
+    let loaded = null;
+    const choose = async () => {
+      loaded = loaded || load();
+      await loaded;
+      for (const panel of panels) panel.hidden = panel.dataset.choice !== select.value;
+    };
+    const options = names.map((name) => make("option", { value: name }, name));
+    const select = make("select", { change: choose }, ...options);
+    figure.querySelector(".panels").before(make("label", { class: "choice" }, "shown:", select));
+  }
+
   function startFigures() {
     if (!plots.length) return;
+    document.querySelectorAll("figure").forEach(offerChoice);
     plotly = loadPlotly();
     plotly.catch((error) => {
       console.warn(error);

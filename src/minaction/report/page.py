@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from string import Template
@@ -11,7 +11,16 @@ from plotly.offline import get_plotlyjs
 
 from minaction.report.figure_table import figure_table
 from minaction.report.figures import figures
-from minaction.report.markup import details, element, embedded_json, escape, packed_block, section
+from minaction.report.markup import (
+    attribute,
+    details,
+    element,
+    embedded_json,
+    escape,
+    packed_block,
+    section,
+)
+from minaction.report.page_analysis import factorial_section, gain_tables, letter_tables, verdicts
 from minaction.report.page_compared import cost_tables, pareto_tables
 from minaction.report.page_lambda import choice_table, lambda_section
 from minaction.report.page_runs import run_section
@@ -25,7 +34,8 @@ from minaction.study.study_file import Study
 FINDINGS_ID = "findings"
 """Id of the block of JSON that holds the findings."""
 FIGURE_CLASS = "figure-data"
-"""Class of the blocks of JSON that hold the plots, each with the id of its plot and `-data`."""
+"""Class of the blocks of JSON that hold plots: one by the id of its plot and `-data`, those that
+are shown on demand together by the id of their figure and `-choices`."""
 
 
 def render_page(study: Study, findings: Findings, records: Sequence[Record]) -> str:
@@ -67,13 +77,16 @@ def body(findings: Findings, drawn: list[Figure]) -> str:
         [
             header(findings),
             "<main>\n",
-            section("summary", "Findings", sentences("headlines", findings["headlines"])),
+            section(
+                "summary",
+                "Findings",
+                sentences("headlines", findings["headlines"][:1]),
+                verdicts(findings) if begun else "",
+                outcomes(findings["headlines"][1:]),
+            ),
             section("warnings-title", "Warnings", sentences("warnings", findings["warnings"])),
             section("curves", "Figures", *(figure(one) for one in drawn)),
-            section("choice", "Chosen \u03bb", choice_table(findings) if begun else ""),
-            section("lambda", "What each \u03bb does", lambda_section(findings) if begun else ""),
-            section("pareto-title", "Pareto fronts", pareto_tables(findings)),
-            section("target-cost-title", "Cost to target", cost_tables(findings)),
+            *(results(findings) if begun else ()),
             section("breakdown", "Runs by modality, model and status", breakdown_tables(findings)),
             section("runs", "All runs", run_section(findings)),
             section("provenance", "Provenance", commands(findings), provenance_table(findings)),
@@ -81,6 +94,19 @@ def body(findings: Findings, drawn: list[Figure]) -> str:
             "</main>\n",
         ]
     )
+
+
+def results(findings: Findings) -> list[str]:
+    """Return the sections of tables that say what came out."""
+    return [
+        section("choice", "Chosen \u03bb", choice_table(findings)),
+        section("lambda", "What each \u03bb does", lambda_section(findings)),
+        section("effects-title", "Effects", factorial_section(findings)),
+        section("letters-title", "Which networks differ", letter_tables(findings)),
+        section("gains-title", "Training efficiency", gain_tables(findings)),
+        section("pareto-title", "Pareto fronts", pareto_tables(findings)),
+        section("target-cost-title", "Cost to target", cost_tables(findings)),
+    ]
 
 
 def header(findings: Findings) -> str:
@@ -91,15 +117,23 @@ def header(findings: Findings) -> str:
     return f"<header>\n{element('h1', 'study.name', study['name'])}\n{description}\n</header>\n"
 
 
-def sentences(name: str, texts: Iterable[str]) -> str:
-    """Return a list of the findings' sentences."""
-    items = "\n".join(element("li", f"{name}.{index}", text) for index, text in enumerate(texts))
+def sentences(name: str, texts: Sequence[str], first: int = 0) -> str:
+    """Return a list of the findings' sentences, the first of which has the number `first`."""
+    items = "\n".join(
+        element("li", f"{name}.{index}", text) for index, text in enumerate(texts, first)
+    )
     return f'<ul class="{name}">\n{items}\n</ul>' if items else ""
+
+
+def outcomes(texts: Sequence[str]) -> str:
+    """Return what each group's chosen lambda and budget do; nothing where there are none."""
+    return f"<h3>At the chosen \u03bb</h3>\n{sentences('headlines', texts, 1)}" if texts else ""
 
 
 def figure(drawn: Figure) -> str:
     """Return the places the page's script draws a figure's panels in, and the caption."""
-    places = "\n".join(place(drawn, panel) for panel in drawn.panels)
+    first = drawn.panels[0].choice
+    places = "\n".join(place(drawn, panel, shown=panel.choice == first) for panel in drawn.panels)
     return (
         f'<figure id="{escape(drawn.id)}">\n<h3>{escape(drawn.title)}</h3>\n'
         f'<div class="panels">\n{places}\n</div>\n'
@@ -107,11 +141,16 @@ def figure(drawn: Figure) -> str:
     )
 
 
-def place(drawn: Figure, panel: Panel) -> str:
-    """Return the place of one panel, as high as what will be drawn there."""
+def place(drawn: Figure, panel: Panel, *, shown: bool) -> str:
+    """Return the place of one panel, as high as what will be drawn there.
+
+    One that is not shown at first is there for the page's script, which offers the choice.
+    """
+    hidden = "" if shown else " hidden"
     name = escape(f"{drawn.title}, {panel.title}; numbers in the tables below")
     return (
-        f'<div class="panel">\n{element("h4", f"figures.{panel.id}", panel.title)}\n'
+        f'<div class="panel"{attribute("data-choice", panel.choice)}{hidden}>\n'
+        f"{element('h4', f'figures.{panel.id}', panel.title)}\n"
         f'<div class="plot" id="{escape(panel.id)}" data-figure="{escape(drawn.title)}" '
         f'style="min-height: {panel.spec["layout"]["height"]}px" role="group" '
         f'aria-label="{name}"></div>\n</div>'
@@ -119,14 +158,24 @@ def place(drawn: Figure, panel: Panel) -> str:
 
 
 def data_blocks(findings: Findings, drawn: list[Figure]) -> str:
-    """Return the findings and the plots as blocks of JSON."""
-    plots = [panel for one in drawn for panel in one.panels]
-    return embedded_json(FINDINGS_ID, "findings", findings) + "".join(
-        embedded_json(
-            f"{panel.id}-data", FIGURE_CLASS, {**panel.spec, "table": figure_table(panel.spec)}
-        )
-        for panel in plots
-    )
+    """Return the findings and the plots as blocks of JSON.
+
+    Training curves are in the blocks of their plots alone, for they are long.
+    """
+    said = {name: found for name, found in findings.items() if name != "training"}
+    return embedded_json(FINDINGS_ID, "findings", said) + "".join(map(plot_blocks, drawn))
+
+
+def plot_blocks(drawn: Figure) -> str:
+    """Return the plots of a figure: a block for each shown at first, one for all the others."""
+    shown, others = "", {}
+    for panel in drawn.panels:
+        name, plot = f"{panel.id}-data", {**panel.spec, "table": figure_table(panel.spec)}
+        if panel.choice == drawn.panels[0].choice:
+            shown += embedded_json(name, FIGURE_CLASS, plot)
+        else:
+            others[name] = plot
+    return shown + (embedded_json(f"{drawn.id}-choices", FIGURE_CLASS, others) if others else "")
 
 
 def commands(findings: Findings) -> str:

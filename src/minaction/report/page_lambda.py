@@ -203,15 +203,18 @@ def layer_details(index: int, one: dict[str, Any]) -> str:
     for number, layer in enumerate(layers):
         at = f"lambda_tables.{index}.layers.{number}"
         cells = [row_heading(f"{at}.lam", write.lam(layer["lam"]), "number")]
-        cells.append(cell(f"{at}.layer", layer["layer"], kind="text"))
-        cells += [interval_cell(f"{at}.{name}", layer[name], name) for name in columns]
+        cells.append(cell("", layer["layer"], kind="text"))
+        cells += [interval_cell("", layer[name], name) for name in columns]
         rows.append(cells)
     path, summary = f"lambda_tables.{index}.label", f"Layers: {one['label']}"
     headings = ["\u03bb", "layer", *(HEADINGS[name] for name in columns)]
     missing = missing_notes(
         f"lambda_tables.{index}.layer_gauge_missing", one["layer_gauge_missing"]
     )
-    return details(summary, path, "\n".join([table(summary, headings, rows, path=path), *missing]))
+    bound = [f"lambda_tables.{index}.layers.{number}" for number in range(len(layers))]
+    keys = ["", "layer", *columns]
+    shown = table(summary, headings, rows, path=path, keys=keys, bound=bound)
+    return details(summary, path, "\n".join([shown, *missing]))
 
 
 def validation_details(index: int, one: dict[str, Any]) -> str:
@@ -249,7 +252,7 @@ def interval_cell(
     """Return the cell of an estimate with its interval, or of the reason why there is none.
 
     Args:
-        path: The finding.
+        path: The finding, or empty in a table whose rows and columns say it.
         interval: The estimate.
         name: Which estimate it is, a key of `WRITERS`.
         expected: Number of runs behind it where all is well; another one is written out.

@@ -17,11 +17,19 @@ ON_LOGITS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One plot: an id that is unique on the page, a title and plotly's `data` and `layout`."""
+    """One plot.
+
+    Attributes:
+        id: Unique on the page.
+        title: Its heading.
+        spec: plotly's `data` and `layout`.
+        choice: What a reader chooses to see it, where a figure shows one choice at a time.
+    """
 
     id: str
     title: str
     spec: Spec
+    choice: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minaction.report import formatting as write
+from minaction.report.frame import naming_journal
 from minaction.report.tables import compute_findings
 from minaction.study.directory import load_study_directory
 from minaction.study.journal import latest_records
@@ -30,7 +31,9 @@ def lambda_summary(directory: str | Path) -> list[str]:
     Raises:
         StudyDirectoryError, StudyFileError, JournalError: The study cannot be read.
     """
-    findings = compute_findings(load_study_directory(directory), latest_records(directory))
+    study, records = load_study_directory(directory), latest_records(directory)
+    with naming_journal(directory):
+        findings = compute_findings(study, records)
     lines = [findings["headlines"][0]]
     for table in findings["lambda_tables"]:
         lines += ["", table["label"], *aligned([HEADER, *map(summary_row, table["rows"])])]

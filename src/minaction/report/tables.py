@@ -9,28 +9,29 @@ from typing import Any
 import pandas as pd
 
 from minaction.report import formatting as write
+from minaction.report.analysis.statistics import statistics
 from minaction.report.comparison import in_two_words
+from minaction.report.counts import counts
 from minaction.report.frame import (
     MEASURED,
     MISSING,
     grouping,
-    modalities,
     outside_design,
     run_frame,
-    status_counts,
 )
 from minaction.report.fronts import pareto_fronts
-from minaction.report.headlines import headlines, warnings
+from minaction.report.headlines import headlines
 from minaction.report.lambda_table import lambda_tables
 from minaction.report.provenance import provenance, timing
 from minaction.report.target_costs import target_costs
+from minaction.report.training import training_curves
 from minaction.study.journal import Record
 from minaction.study.study_file import Study
 
 Findings = dict[str, Any]
 """Strings, numbers, null, lists and dicts only; the keys are those `compute_findings` names."""
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of the findings, and so of what a stored page is compared with."""
 
 
@@ -38,7 +39,8 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
     """Compute everything the page says.
 
     The same study and records give the same value, in the same order, whatever the order of the
-    records. What differs between two executions of a study is in `timing` and nowhere else.
+    records. What differs between two executions of a study is in `timing`, and the seconds of
+    costs to target and of training efficiency.
 
     Args:
         study: The study file, frozen.
@@ -47,11 +49,15 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
     Returns:
         `schema`; `study` (its name, rule and hashes); `headlines` and `warnings`, sentences;
         `counts`, runs by status, over all and by modality, data set and model; `lambda_tables`, see
-        `lambda_tables`; `pareto` and `target_costs`, see `pareto_fronts` and `target_costs`;
-        `gauge`, how many of the `ok` runs have a gauge-fixed energy and the
+        `lambda_tables`; `analysis`, what `statistics` returns but for its warnings;
+        `pareto` and `target_costs`, see `pareto_fronts` and `target_costs`; `training`, see
+        `training_curves`; `gauge`, how many of the `ok` runs have a gauge-fixed energy and the
         largest relative change of an output that gauge fixing caused; `runs`, one row per recorded
         run; `outside_design`, records of no planned run; `provenance`; `timing`. Fractions are
         fractions, names ending in `_pp` and `_percent` are percentage points and percent.
+
+    Raises:
+        JournalError: A run has a share that is no fraction.
     """
     frame = run_frame(study, records)
     strangers = outside_design(frame, records)
@@ -71,8 +77,10 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
             alpha=analysis.alpha,
             rule=analysis.rule,
         ),
+        "analysis": {},
         "pareto": pareto_fronts(frame),
         "target_costs": target_costs(frame, planned),
+        "training": training_curves(frame, planned),
         "gauge": gauge_summary(frame),
         "runs": run_rows(frame),
         "outside_design": [
@@ -81,8 +89,10 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
         "provenance": provenance(planned),
         "timing": timing(planned),
     }
+    found = statistics(study, frame, planned, findings)
+    findings["warnings"] = found.pop("warnings")
+    findings["analysis"] = found
     findings["headlines"] = headlines(findings)
-    findings["warnings"] = warnings(findings)
     return json.loads(json.dumps(findings, allow_nan=False))
 
 
@@ -99,28 +109,6 @@ def study_summary(study: Study) -> dict[str, Any]:
         "analysis_sha256": study.analysis_sha256,
         "file": study.to_toml(),
     }
-
-
-def counts(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return the number of runs by status, and the same by modality, data set and model."""
-    statuses = status_counts(frame)
-    return {
-        "planned": len(frame),
-        "done": len(frame) - statuses[MISSING] - statuses["failed"],
-        "recorded": len(frame) - statuses[MISSING],
-        "statuses": statuses,
-        "by_modality": breakdown(frame.assign(modality=modalities(frame)), "modality"),
-        "by_dataset": breakdown(frame, "dataset"),
-        "by_model": breakdown(frame, "model"),
-    }
-
-
-def breakdown(frame: pd.DataFrame, factor: str) -> list[dict[str, Any]]:
-    """Return the number of runs by status for each level of a factor."""
-    return [
-        {"level": str(level), "planned": len(group), "statuses": status_counts(group)}
-        for level, group in frame.groupby(factor, sort=False)
-    ]
 
 
 def gauge_summary(frame: pd.DataFrame) -> dict[str, Any]:

@@ -58,7 +58,11 @@ def target_costs(frame: pd.DataFrame, records: Sequence[Record]) -> list[dict[st
 
 def tells_costs(record: Record) -> bool:
     """Return whether each validation of a run says what had been spent by then."""
-    entries = [entry for entry in record.history if entry.get("val_accuracy") is not None]
+    entries = [
+        entry
+        for entry in record.history
+        if isinstance(entry, dict) and entry.get("val_accuracy") is not None
+    ]
     return all(finite_number(entry["val_accuracy"]) is not None for entry in entries) and all(
         rising([finite_number(entry.get(name)) for entry in entries])
         for name in ("step", "train_seconds")

@@ -14,14 +14,14 @@ from minaction.study.journal import RunStatus
 
 DOUBT = 0.05
 """p of a test of assumptions below which a sentence warns."""
-REST = "more of this kind (--json has the numbers)"
+REST = "more of this kind; `minaction analyse --json` has the numbers"
 
 
 def cautions(analysis: dict[str, Any], crossing: Crossing, conditions: list) -> list[str]:
     """Return the warnings of an analysis.
 
     Args:
-        analysis: See `analyse.compute_analysis`; its tables are there.
+        analysis: See `statistics.statistics`; counts and tables are there.
         crossing: What the factorial tables are made of.
         conditions: From `report.provenance.provenance`.
     """
@@ -39,7 +39,7 @@ def cautions(analysis: dict[str, Any], crossing: Crossing, conditions: list) -> 
         at_the_edge(analysis["efficiency"]),
         strangers({"outside_design": [shortly(one) for one in analysis["outside_design"]]}),
         (
-            f"Not all runs were made under the same {name}; `minaction report` says which."
+            f"Not all runs were made under the same {name}; the report's Provenance says which."
             for name in mixed_conditions(conditions)
         ),
     )
@@ -153,7 +153,7 @@ def uncovered(tables: list[dict[str, Any]]) -> Iterator[str]:
             reasons.setdefault(table["factors"]["model"], []).append(missing[0]["reason"])
     for model, given in reasons.items():
         where = f"{len(given)} lambda table{'' if len(given) == 1 else 's'}"
-        others = "" if len(set(given)) == 1 else "; others: --json"
+        others = "" if len(set(given)) == 1 else "; others: `minaction analyse --json`"
         yield (
             f"{model}: no gauge-fixed energy in {where}, so a fall of the raw one may be mere "
             f"rescaling ({min(given, key=len)}{others})."
