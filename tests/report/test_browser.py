@@ -33,6 +33,12 @@ def report(make_once):
     study = make_once.study(make_once.sweep, seeds=6)
     first, *others = make_once.records(study)
     failed = replace(make_once.ended(first, "failed", NASTY), layers={NASTY: {"units": 1}})
+    others = [
+        replace(record, layers=dict(zip((NASTY, "b"), record.layers.values(), strict=True)))
+        if record.config["model"] == first.config["model"]
+        else record
+        for record in others
+    ]
     return write_report(make_once.write(study, [failed, *others]))
 
 
@@ -181,6 +187,15 @@ def test_a_figure_of_many_networks_shows_the_one_that_is_chosen(visit):
     assert rows[0][:3] == ["series", "epoch", "task loss (log)"]
     assert [row[:2] for row in rows[1:3]] == [["λ = 0", "1"], ["λ = 1e-5", "1"]]
     assert visit.saved(panel.get_by_role("button", name="SVG")).path().stat().st_size > 1000
+
+
+def test_a_plot_too_long_for_plain_text_is_drawn(visit):
+    assert visit.page.locator("#layers-0-energy-share-data").get_attribute("type").endswith("zlib")
+    panel = visit.page.locator("#layers .panel:visible").first
+    panel.scroll_into_view_if_needed()
+    expect(panel.locator("svg.main-svg").first).to_be_visible()
+    saved = visit.saved(panel.get_by_role("button", name="CSV")).path().read_text("utf-8")
+    assert saved.startswith("series,layer,share of energy (%)")
 
 
 def test_verdicts_are_read_without_scrolling(visit):

@@ -350,3 +350,18 @@ def test_a_layer_without_a_share_has_no_bar(make):
     assert findings["lambda_tables"][0]["layers"][0]["energy_share"]["n"] == 0
     panels = {figure.id: figure for figure in figures(findings)}["layers"].panels
     assert [panel.title for panel in panels] == ["digits · mlp · activation · gauge-fixed energy"]
+
+
+def test_long_names_of_layers_keep_both_ends(make):
+    long = "encoder." + "deep." * 2000 + "relu"
+
+    def rename(record):
+        return replace(record, layers={long: record.layers["net.2"], "b": record.layers["net.10"]})
+
+    study = make.study()
+    drawn = figures(compute_findings(study, make.records(study, rename)))
+    panel = {figure.id: figure for figure in drawn}["layers"].panels[0]
+    short = panel.spec["layout"]["xaxis"]["ticktext"][1]
+    assert len(short) == 49
+    assert (short[:8], short[-4:]) == ("encoder.", "relu")
+    assert [row[1] for row in figure_table(panel.spec)["rows"][:2]] == ["b", short]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -89,3 +90,16 @@ def test_a_logarithmic_axis_has_no_place_for_zero(make):
     figure = training_figure(groups)
     assert [panel.id for panel in figure.panels] == ["training-0-train-energy"]
     assert {panel.choice for panel in figure.panels} == {"digits · mlp · activation"}
+
+
+def test_of_many_entries_some_are_points_the_first_and_the_last_among_them(make):
+    (group,) = curves(make, lambda record: with_history(record, range(1, 1001)))
+    places = group["curves"]["train_loss"][0]["at"]
+    assert len(places) == 60
+    assert (places[0], places[-1]) == (1, 1000)
+    assert all(16 <= b - a <= 18 for a, b in itertools.pairwise(places))
+
+
+def test_numbers_too_large_for_a_mean_are_no_points(make):
+    (group,) = curves(make, lambda record: with_history(record, train_loss=1.5e308))
+    assert group["curves"]["train_loss"][0]["estimate"] == [None, None]

@@ -18,7 +18,7 @@ from minaction.report.traces import (
     specification,
     style,
 )
-from minaction.report.training import rounded
+from minaction.report.training import MOST, rounded
 
 SHARES = {"energy_share": "raw", "gauge_fixed_share": "gauge-fixed"}
 
@@ -32,6 +32,9 @@ AXES: dict[str, tuple[str, Spec]] = {
 
 PATTERNS = ("", "/", ".", "\\", "x")
 """Of bars: one is told from the next by more than its colour."""
+
+NAME_SHOWN = 48
+"""Most characters of a layer's name that an axis has room for."""
 
 UNITS = {"step": "optimiser step", "epoch": "epoch"}
 
@@ -77,22 +80,32 @@ def layer_panel(rows: Sequence[dict[str, Any]], share: str) -> Spec:
                 "showlegend": True,
                 "marker": {
                     "color": PALETTE[index % len(PALETTE)],
-                    "pattern": {"shape": PATTERNS[index % len(PATTERNS)], "solidity": 0.2},
+                    "pattern": {
+                        "shape": PATTERNS[index % len(PATTERNS)],
+                        "solidity": 0.2,
+                        "fillmode": "overlay",
+                    },
                 },
                 "x": [escaped(row["layer"]) for row in drawn],
                 "y": [bar["estimate"] for bar in bars],
                 "error_y": {**error_bars(bars), "width": 2, "color": GREY},
-                "customdata": [bar["n"] for bar in bars],
-                "hovertemplate": (
-                    "%{x}<br>%{y:.2f} %, n = %{customdata}<extra>%{fullData.name}</extra>"
-                ),
+                "customdata": [f"{tick(row['layer'])}<br>n = {row[share]['n']}" for row in drawn],
+                "hovertemplate": "%{customdata}, %{y:.2f} %<extra>%{fullData.name}</extra>",
             }
         )
+    names = list(dict.fromkeys(row["layer"] for row in rows))
+    ticks = {"tickvals": [escaped(name) for name in names], "ticktext": [tick(n) for n in names]}
     axes = (
-        {"title": {"text": "layer"}, "type": "category"},
+        {"title": {"text": "layer"}, "type": "category", **ticks},
         {"title": {"text": "share of energy (%)"}, "rangemode": "tozero"},
     )
     return specification(traces, *axes)
+
+
+def tick(name: str) -> str:
+    """Return a layer's name for plotly, a long one without its middle: paths differ at the end."""
+    half = NAME_SHOWN // 2
+    return escaped(name if len(name) <= NAME_SHOWN else f"{name[:half]}\u2026{name[-half:]}")
 
 
 def training_figure(groups: Sequence[dict[str, Any]]) -> Figure | None:
@@ -110,7 +123,8 @@ def training_figure(groups: Sequence[dict[str, Any]]) -> Figure | None:
             "before; accuracy is that on the validation split; \u03bb is shown where it moved. "
             "Points are means over the seeds whose run is ok; error bars are 95 % t intervals of "
             "the mean over seeds. A single seed has no error bar; on a logarithmic axis a bar that "
-            "would reach below 0 runs to the edge, and what is 0 has no place."
+            "would reach below 0 runs to the edge, and what is 0 has no place. Of runs with more "
+            f"than {MOST} entries as many are drawn, evenly spread."
         ),
         panels=tuple(panels),
     )

@@ -22,8 +22,8 @@
   /* The data of a plot, of which the caller may change its copy. */
   function block(plot) {
     const id = plot.id + "-data";
-    const chosen = choices.get(id);
-    return chosen ? structuredClone(chosen) : JSON.parse(document.getElementById(id).textContent);
+    const data = unfolded.get(id);
+    return data ? structuredClone(data) : JSON.parse(document.getElementById(id).textContent);
   }
 
   /* The text of a block that may be packed, as report/markup.py packs it. */
@@ -54,7 +54,7 @@
   const coarse = window.matchMedia("(pointer: coarse)");
   const plots = Array.from(document.querySelectorAll(".plot"));
   const drawn = new Set();
-  const choices = new Map(); /* data of the plots that were not shown at first, once unpacked */
+  const unfolded = new Map(); /* data of plots without an own block, or with a packed one */
   let plotly = null; /* a promise of it, once there is something to draw */
   const config = {
     responsive: true,
@@ -84,7 +84,15 @@
     return { data, layout };
   }
 
+  /* Long plots are packed: they are unpacked before the first one is drawn. */
+  async function unfoldPlots() {
+    for (const { id } of document.querySelectorAll(".figure-data[type='application/zlib']")) {
+      if (id.endsWith("-data")) unfolded.set(id, JSON.parse(await unpacked(id)));
+    }
+  }
+
   async function loadPlotly() {
+    await unfoldPlots();
     document.head.append(make("script", {}, await unpacked("plotly")));
     return window.Plotly;
   }
@@ -117,7 +125,8 @@
     return [columns, ...rows].map((row) => row.map(field).join(",") + "\r\n").join("");
   }
 
-  function saveCsv(plot) {
+  async function saveCsv(plot) {
+    await plotly;
     saveText(`${plot.id}.csv`, csv(block(plot).table), "text/csv");
   }
 
@@ -143,7 +152,7 @@
     if (names.length < 2) return;
     const load = async () => {
       const all = JSON.parse(await unpacked(figure.id + "-choices"));
-      for (const [id, data] of Object.entries(all)) choices.set(id, data);
+      for (const [id, data] of Object.entries(all)) unfolded.set(id, data);
     };
     let loaded = null;
     const choose = async () => {

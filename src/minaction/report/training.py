@@ -21,6 +21,9 @@ the entry before, validation accuracy, and the lambda in force."""
 DIGITS = 6
 """Significant digits kept: curves are to be looked at, and there are many points."""
 
+MOST = 60
+"""Points of a curve: of more entries than that, as many are taken, evenly spread."""
+
 Points = dict[str, list[float | None]]
 
 
@@ -28,7 +31,7 @@ def training_curves(frame: pd.DataFrame, records: Sequence[Record]) -> list[dict
     """Return the training curves of each lambda table's networks.
 
     Runs that are `ok` count. Points are means over those seeds that have an entry at the step, with
-    95 % t intervals of the mean where there are two or more.
+    95 % t intervals of the mean where there are two or more; of many entries, `MOST` are points.
 
     Args:
         frame: From `run_frame`.
@@ -84,22 +87,30 @@ def mean_curve(histories: Sequence[Sequence[Any]], unit: str, quantity: str) -> 
             at, value = finite_number(entry.get(unit)), finite_number(entry.get(quantity))
             if at is not None and value is not None:
                 values.setdefault(at, []).append(value)
-    places = sorted(values)
+    places = spread(sorted(values))
     n = np.array([len(values[place]) for place in places])
     mean, half = (np.empty(len(places)) for _ in range(2))
-    for index, place in enumerate(places):
-        sample = np.array(values[place])
-        mean[index] = sample.mean()
-        half[index] = sample.std(ddof=1) / np.sqrt(sample.size) if sample.size > 1 else np.nan
-    half *= special.stdtrit(np.maximum(n - 1, 1), 0.975)
+    with np.errstate(over="ignore", invalid="ignore"):  # the largest numbers have no mean: null
+        for index, place in enumerate(places):
+            sample = np.array(values[place])
+            mean[index] = sample.mean()
+            half[index] = sample.std(ddof=1) / np.sqrt(sample.size) if sample.size > 1 else np.nan
+        half *= special.stdtrit(np.maximum(n - 1, 1), 0.975)
+        ends = {"estimate": mean, "low": mean - half, "high": mean + half}
     return {
-        "at": list(places),
+        "at": places,
         "n": n.tolist(),
         **{
             name: [rounded(x) if np.isfinite(x) else None for x in end.tolist()]
-            for name, end in (("estimate", mean), ("low", mean - half), ("high", mean + half))
+            for name, end in ends.items()
         },
     }
+
+
+def spread(places: Sequence[float]) -> list[float]:
+    """Return at most `MOST` of the places, evenly spread, the first and the last among them."""
+    kept = np.linspace(0, len(places) - 1, min(len(places), MOST)).round().astype(int)
+    return [places[index] for index in kept]
 
 
 def rounded(value: float) -> float:

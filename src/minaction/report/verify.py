@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from minaction.errors import InputError
+from minaction.report import formatting as write
 from minaction.report.build import REPORT_NAME
 from minaction.report.figures import figures
 from minaction.report.frame import naming_journal
@@ -305,7 +306,7 @@ def check_journal(study: Study, records: Sequence[Record]) -> Iterator[Check]:
     expected = {"study_sha256": study.sha256, "analysis_sha256": study.analysis_sha256}
     found = {record.run_id: record for record in records}
     for record in records:
-        at = f"journal: {record.run_id}"
+        at = f"journal: {write.short(record.run_id)}"
         yield check(f"{at} run_id", record.run_id, hash_of(record.config))
         yield check(f"{at} in the design", record.run_id in design, True)
         for name, value in expected.items():
