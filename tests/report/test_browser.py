@@ -241,6 +241,7 @@ def test_print_opens_what_is_folded_and_folds_it_again(visit):
     page = visit.page
     folded = page.locator("details:not([open])").count()
     assert folded > 4
+    page.wait_for_function("window.Plotly")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
     assert page.locator(".panel:not([hidden]) .plot:not(:has(svg))").count() == 0
