@@ -98,7 +98,7 @@ def mean_curve(histories: Sequence[Sequence[Any]], unit: str, quantity: str) -> 
         half *= special.stdtrit(np.maximum(n - 1, 1), 0.975)
         ends = {"estimate": mean, "low": mean - half, "high": mean + half}
     return {
-        "at": places,
+        "at": list(places),
         "n": n.tolist(),
         **{
             name: [rounded(x) if np.isfinite(x) else None for x in end.tolist()]
