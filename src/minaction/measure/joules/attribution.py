@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 
 from minaction.errors import InputError
 from minaction.measure.joules.reading import Reading
@@ -41,12 +42,11 @@ def _split(value: float | None, macs: Mapping[str, float]) -> dict[str, float | 
         return dict.fromkeys(macs)
     mantissa, exponent = math.frexp(value)
     parts = int(mantissa * 2**53)
-    total = math.fsum(macs.values())
-    dealt, reached = {}, 0.0
-    given = 0
+    total = sum(map(Fraction, macs.values()))
+    dealt, reached, given = {}, Fraction(0), 0
     for run, count in macs.items():
-        reached = math.fsum((reached, count))
-        until = parts if len(dealt) == len(macs) - 1 else min(parts, round(parts * reached / total))
+        reached += Fraction(count)
+        until = round(parts * reached / total)
         dealt[run] = math.ldexp(until - given, exponent - 53)
         given = until
     for run, part in dealt.items():
