@@ -38,6 +38,8 @@ bench: setup
 	$(BIN)/python benchmarks/anova_speed.py --out results/benchmarks/anova_speed.json
 	$(BIN)/python benchmarks/analyse_speed.py --out results/benchmarks/analyse_speed.json
 	$(BIN)/python benchmarks/against_lightning.py --out results/benchmarks/against_lightning.json
+	$(BIN)/python benchmarks/journal_scale.py --out results/benchmarks/journal_scale.json
+	$(BIN)/python benchmarks/plan_accuracy.py --out results/benchmarks/plan_accuracy.json
 
 clean:
 	rm -rf .venv build dist src/*.egg-info

@@ -21,6 +21,7 @@ from minaction.cli import main
 from minaction.data.fetch import DATA_VARIABLE
 from minaction.data.sources import SOURCES
 from minaction.report.summary import lambda_summary
+from minaction.study.activity import announced
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
 from minaction.study.journal import JOURNAL_NAME, Journal, Record, RunStatus, latest_records
@@ -52,10 +53,12 @@ COMMANDS = [
     ["data", "check"],
     ["quickstart"],
     ["study"],
+    ["study", "plan"],
     ["study", "run"],
     ["study", "status"],
     ["study", "verify"],
     ["study", "export"],
+    ["study", "merge"],
     ["analyse"],
     ["report"],
 ]
@@ -129,7 +132,7 @@ def test_help(cli, command):
     assert out.startswith("Usage: minaction")
     assert (code, out, err) == cli(*command, "-h")
     assert max(map(len, out.splitlines())) <= 80
-    assert "..." not in out.replace("[ARGS]...", "")  # no sentence is cut
+    assert "..." not in out.replace("[ARGS]...", "").replace("{DIR}...", "")  # no sentence is cut
 
 
 def test_version(cli):
@@ -155,6 +158,11 @@ def test_no_command_shows_the_help(cli, group):
         (["env", "extra"], "unexpected extra argument"),
         (["study", "status"], "Missing argument 'DIR' (see `minaction study status --help`)"),
         (["study", "run"], "Missing argument 'SPEC'"),
+        (["study", "run", "x.toml", "--out", "o", "--rotate", "0"], "'--rotate'"),
+        (["study", "plan"], "Missing argument 'SPEC'"),
+        (["study", "status", "x", "--watch", "--every", "0"], "'--every'"),
+        (["study", "merge", "--out", "o"], "Missing argument 'DIR"),
+        (["study", "merge", "a", "b"], "Missing option '--out'"),
         (["study", "run", "x.toml"], "Missing option '--out'"),
         (["study", "run", "x.toml", "--out", "o", "--workers", "0"], "'--workers'"),
         (["study", "run", "x.toml", "--out", "o", "--workers", "many"], "'--workers'"),
@@ -526,6 +534,9 @@ def test_status(cli, directory):
         "by_status": {"ok": 4},
         "errors": {},
         "repeated": {},
+        "running": 0,
+        "runs_per_hour": None,
+        "seconds_left": None,
     }
 
 
@@ -666,6 +677,138 @@ def test_export_to_a_file(cli, refused, directory, tmp_path, to):
     missing = tmp_path / "missing" / "runs"
     assert "no such folder" in refused("study", "export", directory, "-o", missing)
     assert "folder" in refused("study", "export", directory, "-o", tmp_path)
+
+
+def test_export_to_parquet(cli, refused, directory, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "runs.parquet"
+    assert "give the path of a file" in refused("study", "export", directory, "--to", "parquet")
+    assert cli("study", "export", directory, "--to", "parquet", "-o", path) == (0, "", "")
+    rows = parquet.read_table(path).to_pylist()
+    assert [row["test_accuracy"] for row in rows] == [
+        record.metrics["test_accuracy"] for record in latest_records(directory)
+    ]
+
+
+@pytest.mark.parametrize("command", [*READERS, ["study", "run"]], ids=" ".join)
+def test_a_journal_in_parts_is_the_same_journal(cli, directory, tmp_path, command):
+    """Every command says of it what it says of one file."""
+    rest = ["--to", "json"] if "export" in command else []
+    before = [write_study(tmp_path), "--out"] if "run" in command else []
+    expected = cli(*command, *before, directory, *rest)
+    records = latest_records(directory)
+    (directory / JOURNAL_NAME).unlink()
+    with Journal(directory, rotate_bytes=1) as journal:
+        for record in records:
+            journal.append(record)
+    assert (directory / JOURNAL_NAME).stat().st_size == 0
+    assert len(list(directory.glob("*.gz"))) == 4
+    assert cli(*command, *before, directory, *rest) == expected
+
+
+def test_merge(cli, refused, directory, tmp_path):
+    lines = (directory / JOURNAL_NAME).read_text().splitlines(keepends=True)
+    halves = [tmp_path / "a", tmp_path / "b"]
+    for half, some in zip(halves, (lines[:3], lines[2:]), strict=True):
+        half.mkdir()
+        shutil.copy(directory / "study.toml", half)
+        (half / JOURNAL_NAME).write_text("".join(some))
+    code, out, err = cli("study", "merge", *halves, "--out", tmp_path / "c")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"{tmp_path / 'c'}: 4 runs: 3 from {halves[0]}, 1 from {halves[1]}",
+        "  finished in several with the same result: 1",
+    ]
+    assert latest_records(tmp_path / "c") == latest_records(directory)
+    assert "is there already" in refused("study", "merge", *halves, "--out", tmp_path / "c")
+    assert "two directories or more" in refused("study", "merge", halves[0], "--out", "d")
+    code, out, _ = cli("study", "merge", *halves, "--out", tmp_path / "d", "--json")
+    assert json.loads(out)["runs"] == 4
+
+
+def test_watch_ends_when_all_runs_are_done(cli, directory):
+    assert cli("study", "status", directory, "--watch") == (0, "tiny: 4 of 4 runs done\n", "")
+    code, out, _ = cli("study", "status", directory, "--watch", "--json")
+    assert code == 0
+    assert [json.loads(line)["done"] for line in out.splitlines()] == [4]
+
+
+def test_watch_of_a_study_that_runs_and_its_end_by_ctrl_c(directory):
+    """From another terminal: a line for each change, 130 after Ctrl-C, and nothing is written."""
+    path = directory / JOURNAL_NAME
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:2]))
+    before = {p: p.read_bytes() for p in directory.iterdir()}
+    command = [*PROGRAM, "study", "status", directory, "--watch", "--every", "0.1"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        line = process.stdout.readline()
+        assert line == "tiny: 2 of 4 runs done, no driver is at work\n"
+        assert {p: p.read_bytes() for p in directory.iterdir()} == before
+        with announced(directory, workers=1, finished_before=0):
+            with path.open("a") as file:
+                file.write(lines[2][:100])
+                file.flush()
+                file.write(lines[2][100:])
+            while "3 of 4" not in line:
+                line = process.stdout.readline()
+            assert re.fullmatch(
+                r"tiny: 3 of 4 runs done, 1 running, [\d,]+ runs/h, \d+s left\n", line
+            )
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate()
+    assert process.returncode == 130
+    assert (out, err) == ("", "minaction: stopped\n")
+
+
+# --- plan ---
+
+
+def test_plan(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = write_study(tmp_path)
+    code, out, err = cli("study", "plan", spec)
+    assert code == 0
+    assert "trying mlp on digits" in err
+    lines = out.splitlines()
+    assert lines[0] == "tiny: 4 runs, float32"
+    assert re.fullmatch(
+        r"pilot: \d+ short runs, \d+s, [\d.]+% of the study on this machine", lines[1]
+    )
+    assert [line.split()[0] for line in lines if re.match(r" +\d+  +\d+", line)][:2] == ["1", "2"]
+    assert "  GPU  not measured" in lines
+    assert sum(" 2x mlp on digits, activation" in line for line in lines) == 2
+    assert list(tmp_path.iterdir()) == [spec]
+
+
+def test_plan_of_a_study_that_cannot_be_run(cli, tmp_path):
+    code, out, err = cli("study", "plan", write_study(tmp_path, batch_size=100_000))
+    assert (code, out) == (2, "")
+    assert "digits: batch_size is 100000" in err.splitlines()[-1]
+
+
+def test_a_stopped_plan_leaves_nothing(tmp_path):
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    spec = write_study(tmp_path, epochs=1000)
+    process = subprocess.Popen(
+        [*PROGRAM, "study", "plan", spec, "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(scratch)},
+    )
+    with process:
+        while "trying mlp" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "minaction: stopped; nothing of the study was started"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.toml", "tmp"]
+    assert list(scratch.iterdir()) == []
 
 
 def test_report(cli, refused, directory, tmp_path):

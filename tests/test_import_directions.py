@@ -47,7 +47,8 @@ TORCH_FREE = (
     ),
     *("minaction.data.fetch", "minaction.data.sources"),
     *("minaction.energy.catalog", "minaction.models.catalog"),
-    *("minaction.study.design", "minaction.study.journal"),
+    *("minaction.study.design", "minaction.study.export", "minaction.study.export_parquet"),
+    *("minaction.study.journal", "minaction.study.merge", "minaction.study.plan"),
     *("minaction.study.read_study", "minaction.study.study_file"),
     *("minaction.report.*", "minaction.stats.*"),
 )

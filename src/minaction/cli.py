@@ -21,8 +21,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from minaction.commands import analyse, audit, compact, data, machine, measure, studies
-from minaction.commands.studies import INTERRUPTED
-from minaction.errors import MinActionError
+from minaction.errors import INTERRUPTED, MinActionError
 
 TRACEBACK_VARIABLE = "MINACTION_TRACEBACK"
 """Environment variable that has an error nobody foresaw shown in full."""

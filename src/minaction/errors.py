@@ -1,6 +1,7 @@
 """Errors a user can act on: one subclass per cause, each message says what to do.
 
-`exit_code` is what the command line returns: 2 for input the user can mend, 1 for work that failed.
+`exit_code` is what the command line returns: 2 for input the user can mend, 1 for work that failed,
+130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 class MinActionError(Exception):
@@ -102,6 +106,12 @@ class StorageError(MinActionError):
 
 class StudyFailedError(MinActionError):
     """Runs of a study failed; the journal holds each one's error."""
+
+
+class StoppedError(MinActionError):
+    """The user stopped the work."""
+
+    exit_code = INTERRUPTED
 
 
 class VerificationError(MinActionError):

@@ -70,7 +70,7 @@ class Pace:
         ran, seconds = self.done - self._first[0], time.monotonic() - self._first[1]
         if not ran or seconds < MEASURED_SECONDS:
             return ""
-        left = "" if self.over else f", {_duration(seconds / ran * (self.total - self.done))} left"
+        left = "" if self.over else f", {duration(seconds / ran * (self.total - self.done))} left"
         return f"{3600 * ran / seconds:,.0f} runs/h{left}"
 
 
@@ -133,7 +133,8 @@ def complaint(record: Record) -> str:
     return f"{record.status}: {what}" + (f": {one_line(record.error)}" if record.error else "")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as people say it, e.g. `1h05m`, `2m03s`, `7s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

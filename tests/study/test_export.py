@@ -11,7 +11,7 @@ from real_study import study_of
 
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
-from minaction.study.export import as_csv, as_json, stated_metrics
+from minaction.study.export import stated_metrics, write_csv, write_json
 from minaction.study.journal import Journal, Record, RunStatus, latest_records
 
 STUDY = study_of(seeds=2)
@@ -34,6 +34,18 @@ def directory(tmp_path):
         journal.append(record(fourth, RunStatus.FAILED, error="no luck"))
         journal.append(record(fourth, RunStatus.OK, metrics=metrics))
     return tmp_path
+
+
+def as_csv(directory):
+    text = io.StringIO()
+    write_csv(directory, text)
+    return text.getvalue()
+
+
+def as_json(directory):
+    text = io.StringIO()
+    write_json(directory, text)
+    return text.getvalue()
 
 
 def rows(directory):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from minaction.commands import plan
 from minaction.commands.options import AsJson, DataDir, StudyDir, Workers, print_json, text_of
-from minaction.errors import InputError, MinActionError, StudyFailedError, VerificationError
+from minaction.errors import InputError, StoppedError, StudyFailedError, VerificationError
 
 if TYPE_CHECKING:
     from minaction.study.study_file import Study
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 SHOWN = 60
 """Characters of a value that a message quotes."""
 
@@ -36,13 +37,8 @@ A misspelt key or name is answered with the nearest there is. DIR/study.toml, wr
 run, spells out every default.
 """
 
-app = typer.Typer(help="Studies: run, status, verify, export.", no_args_is_help=True)
-
-
-class StoppedError(MinActionError):
-    """The user stopped the work."""
-
-    exit_code = INTERRUPTED
+app = typer.Typer(help="Studies: plan, run, status, verify, export, merge.", no_args_is_help=True)
+app.command("plan")(plan.study_plan)
 
 
 class ExportFormat(StrEnum):
@@ -50,6 +46,7 @@ class ExportFormat(StrEnum):
 
     JSON = "json"
     CSV = "csv"
+    PARQUET = "parquet"
 
 
 def quickstart(
@@ -71,25 +68,45 @@ def study_run(
     out: Annotated[Path, typer.Option(help="The study's directory; an existing one is resumed.")],
     workers: Workers = None,
     data_dir: DataDir = None,
+    rotate: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="MIB",
+            help="Compress the journal, part by part, whenever it has grown by so many MiB.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a study, or what is left of it, and write its report."""
     from minaction.study.read_study import load_study
 
-    _run_study(load_study(spec), out, workers, data_dir)
+    rotate_bytes = None if rotate is None else rotate << 20
+    _run_study(load_study(spec), out, workers, data_dir, rotate_bytes)
     page = _write_report(out, None)
     _print_summary(out)
     typer.echo(f"report: {page}")
 
 
 @app.command("status")
-def study_status(directory: StudyDir, as_json: AsJson = False) -> None:
-    """Say how far a study is."""
+def study_status(
+    directory: StudyDir,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until all runs are done.")] = False,
+    every: Annotated[
+        float, typer.Option(min=0.1, max=3600, help="Seconds between two looks of --watch.")
+    ] = 2.0,
+    as_json: AsJson = False,
+) -> None:
+    """Say how far a study is, also while it runs; only reads."""
+    if watch:
+        from minaction.commands.watch import watch_study
+
+        return watch_study(directory, every, as_json)
     from minaction.study.status import study_status as status
 
     found = status(directory)
     if as_json:
-        print_json(found.to_dict())
-        return
+        return print_json(found.to_dict())
     for name, lines in found.repeated.items():
         typer.echo(
             f"warning: run {name} is finished in lines {', '.join(map(str, lines))} of the "
@@ -101,8 +118,11 @@ def study_status(directory: StudyDir, as_json: AsJson = False) -> None:
         typer.echo(f"  {name:<10} {count}")
     for message, count in found.errors.items():
         typer.echo(f"  failed {count}x: {message}")
-    if found.done < found.total:
+    if found.running:
+        typer.echo(f"  running    {found.running}")
+    elif found.done < found.total:
         typer.echo("the same `minaction study run` command does the rest")
+    return None
 
 
 @app.command("verify")
@@ -143,17 +163,55 @@ def study_export(
     ] = None,
 ) -> None:
     """Export the runs: one row or record per run."""
-    from minaction.study.directory import load_study_directory, write_text_atomically
-    from minaction.study.export import as_csv, as_json
+    from minaction.study.directory import atomic_file, load_study_directory
 
     if output is not None:
         _require_file_place(output)
     load_study_directory(directory)
-    text = as_csv(directory) if to is ExportFormat.CSV else as_json(directory)
+    if to is ExportFormat.PARQUET:
+        from minaction.study.export_parquet import write_parquet
+
+        if output is None:
+            raise InputError("parquet is no text; give the path of a file with --output")
+        write_parquet(directory, output)
+        return
+    from minaction.study.export import write_csv, write_json
+
+    write = write_csv if to is ExportFormat.CSV else write_json
     if output is None:
-        typer.echo(text, nl=False)
-    else:
-        write_text_atomically(output, text)
+        write(directory, sys.stdout)
+        return
+    with atomic_file(output) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="\n", write_through=True)
+        write(directory, text)
+        text.detach()
+
+
+@app.command("merge")
+def study_merge(
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR", help="Directories of one study.")
+    ],
+    out: Annotated[Path, typer.Option(help="The directory to make.")],
+    as_json: AsJson = False,
+) -> None:
+    """Merge what several machines did of one study.
+
+    Each run is there once. One that finished wins over one that failed; finished ones must agree in
+    everything but provenance and seconds, then the directory named first wins.
+    """
+    from minaction.study.merge import merge_studies
+
+    merged = merge_studies(directories, out)
+    if as_json:
+        print_json(merged.to_dict())
+        return
+    taken = ", ".join(f"{count} from {directory}" for directory, count in merged.taken.items())
+    typer.echo(f"{out}: {merged.runs} runs: {taken}")
+    if merged.agreeing:
+        typer.echo(f"  finished in several with the same result: {merged.agreeing}")
+    if merged.failed:
+        typer.echo(f"  failed, to be tried again: {merged.failed}")
 
 
 def report(
@@ -178,7 +236,13 @@ def report(
         typer.echo(str(_write_report(directory, output)))
 
 
-def _run_study(spec: Study, out: Path, workers: int | None, data_dir: Path | None) -> None:
+def _run_study(
+    spec: Study,
+    out: Path,
+    workers: int | None,
+    data_dir: Path | None,
+    rotate_bytes: int | None = None,
+) -> None:
     from minaction.measure.environment import cpu_count
     from minaction.progress import progress_listener
     from minaction.study.driver import run_study
@@ -186,7 +250,12 @@ def _run_study(spec: Study, out: Path, workers: int | None, data_dir: Path | Non
     with progress_listener() as listener:
         try:
             outcome = run_study(
-                spec, out, listener, workers=workers or cpu_count(), data_dir=text_of(data_dir)
+                spec,
+                out,
+                listener,
+                workers=workers or cpu_count(),
+                data_dir=text_of(data_dir),
+                rotate_bytes=rotate_bytes,
             )
         except KeyboardInterrupt:
             raise StoppedError(

@@ -78,6 +78,7 @@ def calibrate(
     *,
     workers: int,
     margin: float,
+    limit_seconds: float | None = None,
 ) -> Calibration:
     """Time the allowed executions on the study's heaviest cells and choose the fastest.
 
@@ -91,6 +92,7 @@ def calibrate(
         load: Gives a data set by name.
         workers: Processes that will share the work.
         margin: Non-inferiority margin in accuracy, as a fraction; see `choose`.
+        limit_seconds: The most that trying candidates may take, if less than 10 %.
     """
     reference, *others = candidates(requested)
     if not others:
@@ -99,7 +101,8 @@ def calibrate(
     total = sum(seconds.values()) / workers
     if total < WORTH_TRYING_SECONDS:
         return _decided(reference, f"the study is short ({total:.0f} s predicted)")
-    trials = Trials(_heaviest(seconds), load, workers, margin=margin, allowance=ALLOWANCE * total)
+    allowance = min(ALLOWANCE * total, math.inf if limit_seconds is None else limit_seconds)
+    trials = Trials(_heaviest(seconds), load, workers, margin=margin, allowance=allowance)
     timed = sum(seconds[cell] for cell in _heaviest(seconds)) / workers
     chosen, reason = trials.run(reference, timed, others)
     return _decided(chosen, reason, trials.account())

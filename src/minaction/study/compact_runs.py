@@ -19,7 +19,7 @@ from minaction.errors import InputError, StudyDirectoryError, suggest
 from minaction.models.build import build_model
 from minaction.models.external import load_weights
 from minaction.study.design import model_options
-from minaction.study.directory import load_study_directory
+from minaction.study.directory import load_study_directory, weights_path
 from minaction.study.journal import Record, RunStatus, latest_records
 from minaction.study.run import cross_entropy, train_config
 from minaction.train.evaluate import evaluate
@@ -202,7 +202,7 @@ def _chosen(directory: Path, run_ids: Sequence[str]) -> list[Record]:
 
 
 def _weights_path(directory: Path, run_id: str) -> Path:
-    path = directory / "models" / f"{run_id}.safetensors"
+    path = weights_path(directory, run_id)
     if not path.is_file():
         raise StudyDirectoryError(
             f"{path}: no such file; only a study with `save_weights = true` in [train] keeps its "

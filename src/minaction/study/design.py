@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
 from minaction.models.catalog import Init
@@ -48,6 +48,11 @@ class RunConfig(_Length):
 
 
 def runs(study: Study) -> list[RunConfig]:
+    """Return what `iter_runs` yields."""
+    return list(iter_runs(study))
+
+
+def iter_runs(study: Study) -> Iterator[RunConfig]:
     """Cross all factors with all seeds; before that, the baselines of budget runs.
 
     Seeds 0 ... `seeds` - 1 are outermost, so the first runs cover every cell once; within a seed
@@ -55,17 +60,18 @@ def runs(study: Study) -> list[RunConfig]:
     At lambda 0 the energy still is a factor: it is what the run measures. A baseline is listed
     apart only where the crossing has no level 0.
     """
+    if BUDGET in study.factors.lam and 0.0 not in study.factors.lam:
+        first = _crossed(study, seed=0)
+        yield from (baseline_of(config) for config in first if config["lam"] == BUDGET)
+    for seed in range(study.seeds):
+        yield from _crossed(study, seed)
+
+
+def _crossed(study: Study, seed: int) -> Iterator[RunConfig]:
     levels = study.levels
-    crossing = list(itertools.product(*levels.values()))
-    design = [
-        _with_terms({**dict(zip(levels, cell, strict=True)), **study.length, "seed": seed}, study)
-        for seed in range(study.seeds)
-        for cell in crossing
-    ]
-    if BUDGET not in study.factors.lam or 0.0 in study.factors.lam:
-        return design
-    first = (config for config in design if config["seed"] == 0 and config["lam"] == BUDGET)
-    return [*map(baseline_of, first), *design]
+    for cell in itertools.product(*levels.values()):
+        config = {**dict(zip(levels, cell, strict=True)), **study.length, "seed": seed}
+        yield _with_terms(config, study)
 
 
 def baseline_of(config: RunConfig) -> RunConfig:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from minaction.errors import StorageError, StudyDirectoryError
-from minaction.study.journal import JOURNAL_NAME, LOCK_NAME, lock_directory, sync_directory
+from minaction.study.journal_files import (
+    JOURNAL_NAME,
+    LOCK_NAME,
+    lock_directory,
+    part_count,
+    sync_directory,
+)
 from minaction.study.read_study import load_study
 from minaction.study.study_file import Study
 from minaction.study.toml_text import one_line, shown
@@ -49,7 +57,7 @@ def remove_unbegun_study(directory: str | Path) -> None:
     """
     directory = Path(directory)
     with contextlib.suppress(OSError):
-        if (directory / JOURNAL_NAME).stat().st_size:
+        if (directory / JOURNAL_NAME).stat().st_size or part_count(directory):
             return
         for name in (STUDY_NAME, JOURNAL_NAME, LOCK_NAME):
             (directory / name).unlink()
@@ -73,8 +81,24 @@ def load_study_directory(directory: str | Path) -> Study:
     raise _refusal(directory, f"{what}; give the --out directory of a `minaction study run`")
 
 
+def weights_path(directory: Path, run_id: str) -> Path:
+    """Return where a run's network is kept if the study file asks for it."""
+    return directory / "models" / f"{run_id}.safetensors"
+
+
 def write_text_atomically(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file that appears whole or not at all, also if the machine stops.
+
+    Raises:
+        StorageError: If the disk refuses; a file that was there before is intact.
+    """
+    with atomic_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Give a file to write to that takes its place when all is written, and else is forgotten.
 
     Raises:
         StorageError: If the disk refuses; a file that was there before is intact.
@@ -82,8 +106,8 @@ def write_text_atomically(path: str | Path, text: str) -> None:
     path = Path(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_PARTIAL}")
     try:
-        with partial.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with partial.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -120,12 +144,17 @@ def _holds_study(directory: Path) -> bool:
 
 
 def _require_same_study(directory: Path, study: Study) -> None:
-    there = load_study_directory(directory)
-    if (there.sha256, there.analysis_sha256) == (study.sha256, study.analysis_sha256):
-        return
-    differences = _differences(there, study)
-    more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
-    raise _refusal(directory, f"holds another study: {differences[0]}{more}; choose another --out")
+    difference = study_difference(load_study_directory(directory), study)
+    if difference:
+        raise _refusal(directory, f"holds another study: {difference}; choose another --out")
+
+
+def study_difference(there: Study, here: Study) -> str | None:
+    """Say in what two studies differ that decides or judges their records, None if in nothing."""
+    if (there.sha256, there.analysis_sha256) == (here.sha256, here.analysis_sha256):
+        return None
+    first, *others = _differences(there, here)
+    return f"{first} (and {len(others)} more)" if others else first
 
 
 def _differences(there: Study, here: Study) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,11 +10,17 @@ from typing import Any, Protocol
 from minaction.data.fetch import fetch
 from minaction.errors import InfeasibleStudyError, MinActionError, StudyFileError
 from minaction.measure.environment import code_version, cxx_compiler, versions
+from minaction.study.activity import announced
 from minaction.study.cells import cells_of
-from minaction.study.design import RunConfig, baseline_of, run_id, runs
-from minaction.study.directory import open_study_directory, remove_unbegun_study
+from minaction.study.design import RunConfig, baseline_of, iter_runs, run_id
+from minaction.study.directory import (
+    open_study_directory,
+    remove_unbegun_study,
+    weights_path,
+)
 from minaction.study.execute import Answer, Executor, LocalExecutor
-from minaction.study.journal import Journal, Record, RunStatus, latest_records, read_records
+from minaction.study.journal import Journal, read_records
+from minaction.study.record import Record, RunStatus
 from minaction.study.study_file import BUDGET, Study
 
 
@@ -56,11 +62,20 @@ def run_study(
     *,
     workers: int,
     data_dir: str | None = None,
+    rotate_bytes: int | None = None,
 ) -> Outcome:
     """Run what is left of a study, in `workers` local processes.
 
     Data sets are fetched and checked before anything is written. Whether the runs can be made at
     all is found out before the first one; if not, nothing is left behind.
+
+    Args:
+        study: What to run.
+        directory: Where its journal is or will be.
+        listener: Told what happens.
+        workers: Number of processes.
+        data_dir: Where data sets are looked for first.
+        rotate_bytes: As for `Journal`.
 
     Raises:
         InfeasibleStudyError: A model does not fit its data or parameter budget, or a batch is
@@ -73,35 +88,33 @@ def run_study(
         MinActionError: Workers cannot be started.
     """
     directory = Path(directory)
-    if study.execution.compile is True:
-        _require_compiler(f"{study.name}: [execution] compile is true")
-    for name in study.factors.dataset:
-        fetch(name, data_dir, listener.note)
+    require_means(study, data_dir, listener.note)
     open_study_directory(directory, study)
-    todo = runs(study)
-    with Journal(directory) as journal:
-        pending = [config for config in todo if run_id(config) not in journal.finished]
-        listener.started(len(todo), len(todo) - len(pending))
+    total = study.run_count
+    with Journal(directory, rotate_bytes=rotate_bytes) as journal:
+        pending = [config for config in iter_runs(study) if run_id(config) not in journal.finished]
+        listener.started(total, total - len(pending))
         if not pending:
-            return Outcome(total=len(todo), ran=0, failed=0)
+            return Outcome(total=total, ran=0, failed=0)
         failed = 0
         workers = min(workers, len(pending))
         chosen = _recorded_execution(directory)
         with LocalExecutor(workers, data_dir, listener.note) as executor:
             try:
-                execution, calibration = chosen or _calibrate(
-                    study, pending, executor, workers, listener
+                execution, calibration = chosen or calibrate_study(
+                    study, pending, executor, workers=workers, note=listener.note
                 )
             except InfeasibleStudyError:
                 remove_unbegun_study(directory)
                 raise
-            for tasks in _waves(study, directory, pending, execution):
-                for answer in executor.map(tasks):
-                    record = _record(answer, study, execution, calibration)
-                    journal.append(record)
-                    failed += record.status is RunStatus.FAILED
-                    listener.finished(record)
-    return Outcome(total=len(todo), ran=len(pending), failed=failed)
+            with announced(directory, workers, total - len(pending)):
+                for tasks in _waves(study, directory, pending, execution):
+                    for answer in executor.map(tasks):
+                        record = _record(answer, study, execution, calibration)
+                        journal.append(record)
+                        failed += record.status is RunStatus.FAILED
+                        listener.finished(record)
+    return Outcome(total=total, ran=len(pending), failed=failed)
 
 
 Choice = tuple[dict[str, Any], dict[str, Any]]
@@ -119,6 +132,19 @@ def _recorded_execution(directory: Path) -> Choice | None:
     return None
 
 
+def require_means(study: Study, data_dir: str | None, note: Callable[[str], None]) -> None:
+    """Check that what a study asks for is there; data sets that are not are fetched.
+
+    Raises:
+        StudyFileError: It asks for compilation and there is no compiler.
+        DataFileError: A data set is missing or damaged.
+    """
+    if study.execution.compile is True:
+        _require_compiler(f"{study.name}: [execution] compile is true")
+    for name in study.factors.dataset:
+        fetch(name, data_dir, note)
+
+
 def _require_compiler(because: str) -> None:
     if cxx_compiler() is None:
         raise StudyFileError(
@@ -126,22 +152,39 @@ def _require_compiler(because: str) -> None:
         )
 
 
-def _calibrate(
+def calibrate_study(
     study: Study,
-    pending: Sequence[RunConfig],
+    pending: Iterable[RunConfig],
     executor: Executor,
+    *,
     workers: int,
-    listener: Listener,
+    note: Callable[[str], None],
+    limit_seconds: float | None = None,
 ) -> Choice:
+    """Have a worker find out whether the runs can be made, and how best.
+
+    Args:
+        study: The study.
+        pending: Its runs that are to be made.
+        executor: Does it.
+        workers: Processes that will share the work.
+        note: Told what happens.
+        limit_seconds: The most that trying may take, if less than its share of the runs' time.
+
+    Raises:
+        InfeasibleStudyError: The runs cannot be made.
+        MinActionError: The calibration failed.
+    """
     requested = study.execution.model_dump()
     if "auto" in requested.values():
-        listener.note("trying which precision, compilation and memory layout are fastest here")
+        note("trying which precision, compilation and memory layout are fastest here")
     task = {
         "task": "calibrate",
         "cells": [asdict(cell) for cell in cells_of(pending)],
         "requested": requested,
         "workers": workers,
         "margin": study.analysis.margin,
+        "limit_seconds": limit_seconds,
     }
     (answer,) = executor.map([task])
     if "infeasible" in answer.content:
@@ -149,7 +192,7 @@ def _calibrate(
     if "error" in answer.content:
         raise MinActionError(f"the calibration failed: {answer.content['error']}")
     execution, report = answer.content["execution"], answer.content["report"]
-    listener.note(f"execution: {describe_execution(execution)} ({report['reason']})")
+    note(f"execution: {describe_execution(execution)} ({report['reason']})")
     return execution, report
 
 
@@ -168,7 +211,8 @@ def _waves(
     plain = [config for config in pending if config["lam"] != BUDGET]
     yield (_task(study, directory, config, execution) for config in plain)
     if steered:
-        found = {record.run_id: record for record in latest_records(directory)}
+        wanted = {run_id(baseline_of(config)) for config in steered}
+        found = {r.run_id: r for r in read_records(directory) if r.run_id in wanted}
         yield (
             _task(study, directory, config, execution) | _baseline(config, found)
             for config in steered
@@ -178,7 +222,7 @@ def _waves(
 def _task(
     study: Study, directory: Path, config: RunConfig, execution: dict[str, Any]
 ) -> dict[str, Any]:
-    weights = directory.resolve() / "models" / f"{run_id(config)}.safetensors"
+    weights = weights_path(directory.resolve(), run_id(config))
     return {
         "task": "run",
         "config": config,

@@ -1,4 +1,4 @@
-"""The journal of a study: the only reader and writer of `DIR/journal.jsonl`.
+"""The journal of a study: the only reader and writer of `DIR/journal.jsonl` and its parts.
 
 Append-only, one line of canonical JSON a run, on the disk before the next run is recorded. One
 process writes, under a lock; anybody may read at any time. What can tear is the last line, and
@@ -8,189 +8,44 @@ only a write cut short by a crash or a full disk tears it: a line without its ne
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from filelock import FileLock, Timeout
+from minaction.errors import JournalError, MinActionError
+from minaction.study.journal_files import (
+    JOURNAL_NAME,
+    compress_parts,
+    lock_directory,
+    open_journal,
+    part_count,
+    part_path,
+    repair_last_line,
+    storage_error,
+    sync_directory,
+)
+from minaction.study.journal_index import WORTH_BYTES, read_ledger, write_index
+from minaction.study.record import Record, RunStatus, parse_line
 
-from minaction.errors import JournalError, StorageError, StudyDirectoryError
-from minaction.study.canonical import canonical_json
-from minaction.study.toml_text import one_line
-
-JOURNAL_NAME = "journal.jsonl"
-LOCK_NAME = "journal.lock"
-SCHEMA = 1
-
-
-class RunStatus(StrEnum):
-    """How a run ended."""
-
-    OK = "ok"
-    DIVERGED = "diverged"
-    """The loss became NaN or infinite."""
-    COLLAPSED = "collapsed"
-    """Lambda killed the network: it predicts no better than chance."""
-    FAILED = "failed"
-    """An error stopped the run; it is tried again on resume."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """One finished run: what was asked, what came out, and under which conditions.
-
-    Attributes:
-        run_id: The id of `config`, see `design.run_id`.
-        status: How the run ended.
-        config: The run's configuration, JSON scalars.
-        metrics: Final measurements by name; None where the run has none.
-        layers: Measurements of each observed layer.
-        history: One entry a validation.
-        provenance: Versions, device, data and study hashes: what makes the run repeatable.
-        error: Why the run failed, else None.
-        schema: Version of this layout.
-    """
-
-    run_id: str
-    status: RunStatus
-    config: dict[str, Any]
-    metrics: dict[str, Any] | None = None
-    layers: dict[str, Any] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    schema: int = SCHEMA
-
-    def to_line(self) -> str:
-        """Return the record as one line of canonical JSON, without the newline.
-
-        NaN and infinities, which JSON does not have, become null.
-        """
-        return canonical_json(_portable({f.name: getattr(self, f.name) for f in fields(self)}))
-
-    @classmethod
-    def from_line(cls, line: str) -> Record:
-        """Read what `to_line` wrote.
-
-        Raises:
-            JournalError: If the line is no JSON, no record, or of a newer schema.
-        """
-        try:
-            content = json.loads(line, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise JournalError(f"not a record ({_reason(error)}); {_REMEDY}") from error
-        return cls(**_checked(content))
-
-
-_REMEDY = "restore the file from a copy, or delete this line and its run will be done again"
-_TYPES: dict[str, tuple[type, ...]] = {
-    "run_id": (str,),
-    "status": (str,),
-    "config": (dict,),
-    "metrics": (dict, type(None)),
-    "layers": (dict,),
-    "history": (list,),
-    "provenance": (dict,),
-    "error": (str, type(None)),
-    "schema": (int,),
-}
-
-
-def _checked(content: object) -> dict[str, Any]:
-    """Return the fields of a record read from JSON, or raise a JournalError that names one."""
-    if not isinstance(content, dict):
-        raise JournalError(f"not a record (no JSON object); {_REMEDY}")
-    schema = content.get("schema")
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise JournalError(
-            f"written by a newer minaction (schema {schema}, this one reads up to {SCHEMA}); "
-            "upgrade minaction to read it"
-        )
-    for name, types in _TYPES.items():
-        if name not in content or type(content[name]) not in types:
-            raise JournalError(f"not a record ({name!r} is missing or of a wrong type); {_REMEDY}")
-    for name in sorted(content.keys() - _TYPES.keys()):
-        raise JournalError(f"not a record (unknown field {name[:40]!r}); {_REMEDY}")
-    try:
-        return {**content, "status": RunStatus(content["status"])}
-    except ValueError:
-        status = content["status"][:40]
-        raise JournalError(f"not a record (unknown status {status!r}); {_REMEDY}") from None
-
-
-def _portable(value: Any) -> Any:
-    """Return a value any JSON reader takes: no NaN or infinity, no half of a surrogate pair."""
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    if isinstance(value, dict):
-        return {_portable(key): _portable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_portable(item) for item in value]
-    return value
-
-
-def _refuse_constant(token: str) -> None:
-    raise ValueError(f"{token} is not JSON")
-
-
-def _reason(error: Exception) -> str:
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory as durable as the contents of its files.
-
-    Raises:
-        OSError: If the file system refuses.
-    """
-    if os.name != "posix":  # elsewhere a directory cannot be opened
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def lock_directory(directory: Path) -> Iterator[None]:
-    """Hold the one writer's lock on a study directory; it also ends when the process dies.
-
-    Raises:
-        StudyDirectoryError: If the directory is missing or another process holds the lock.
-        StorageError: If the lock file cannot be written.
-    """
-    _require_directory(directory)
-    lock = FileLock(directory / LOCK_NAME, blocking=False, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        problem = "another process is running this study; wait for it or stop it"
-        raise StudyDirectoryError(one_line(f"{directory}: {problem}")) from None
-    except (OSError, NotImplementedError) as error:
-        raise _storage_error(directory / LOCK_NAME, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
+INDEXED_AGAIN = 16
+"""The index is written again when the journal has grown by this part of its size."""
 
 
 class Journal:
     """The one writer of a study's journal, a context manager.
 
-    Entering takes the lock, repairs a torn last line and reads which runs are finished.
+    Entering takes the lock, repairs a torn last line and finds out which runs are finished.
+
+    Args:
+        directory: The study's directory.
+        rotate_bytes: Size at which the journal's file becomes a compressed part, and another is
+            begun; None for never.
 
     Attributes:
-        path: The journal file.
+        path: The file that is written.
         finished: Ids of the runs that need no further try: ok, diverged or collapsed.
 
     Raises:
@@ -199,9 +54,10 @@ class Journal:
         StorageError: If the disk refuses a write; every record appended before is intact.
     """
 
-    def __init__(self, directory: str | Path) -> None:
+    def __init__(self, directory: str | Path, *, rotate_bytes: int | None = None) -> None:
         self.path = Path(directory) / JOURNAL_NAME
         self.finished: set[str] = set()
+        self._rotate_bytes = rotate_bytes
         self._file: FileIO | None = None
         self._open = contextlib.ExitStack()
         self._torn_at: int | None = None
@@ -210,15 +66,17 @@ class Journal:
         with contextlib.ExitStack() as opening:
             opening.enter_context(lock_directory(self.path.parent))
             try:
-                file = opening.enter_context(self.path.open("ab", buffering=0))
-                _repair(self.path)
+                self._file = self.path.open("ab", buffering=0)
+                opening.callback(self._close)
+                repair_last_line(self.path)
                 sync_directory(self.path.parent)
+                self._parts = part_count(self.path.parent)
             except OSError as error:
-                raise _storage_error(self.path, error) from error
-            self.finished = set()
-            for record in read_records(self.path.parent):
-                self._note(record)
-            self._file, self._open = file, opening.pop_all()
+                raise storage_error(self.path, error) from error
+            self._ledger = read_ledger(self.path.parent)
+            self.finished = self._ledger.finished()
+            self._compress_parts()
+            self._open = opening.pop_all()
         return self
 
     def __exit__(
@@ -227,8 +85,8 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file = None
-        self._open.close()
+        with self._open:
+            self._write_index(after=1)
 
     def append(self, record: Record) -> None:
         """Write one record; when this returns it is on the disk.
@@ -252,15 +110,59 @@ class Journal:
             with contextlib.suppress(OSError):
                 self._cut_torn_line(self._file)
             if isinstance(error, OSError):
-                raise _storage_error(self.path, error) from error
+                raise storage_error(self.path, error) from error
             raise
-        self._note(record)
+        self._note(record, line)
+        if self._rotate_bytes and self._ledger.files[self._parts].size >= self._rotate_bytes:
+            self._rotate(self._file)
+        self._write_index(after=max(WORTH_BYTES, self._ledger.size // INDEXED_AGAIN))
 
-    def _note(self, record: Record) -> None:
+    def _note(self, record: Record, line: bytes) -> None:
+        self._ledger.note(self._parts + 1, line, record.run_id, record.status, record.error)
         if record.status is RunStatus.FAILED:
             self.finished.discard(record.run_id)
         else:
             self.finished.add(record.run_id)
+
+    def _rotate(self, file: FileIO) -> None:
+        """Make the file that is written a part, begin another, and compress the part.
+
+        Where there is no room to compress it, it stays as it is.
+
+        Raises:
+            StorageError: If another file cannot be begun.
+        """
+        part = part_path(self.path.parent, self._parts + 1)
+        try:
+            self.path.rename(part)
+            try:
+                self._file = self.path.open("ab", buffering=0)
+            except OSError:
+                part.rename(self.path)
+                raise
+            file.close()
+            self._parts += 1
+            sync_directory(self.path.parent)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        self._compress_parts()
+
+    def _compress_parts(self) -> None:
+        if self._rotate_bytes:
+            with contextlib.suppress(OSError):
+                compress_parts(self.path.parent)
+
+    def _write_index(self, after: int) -> None:
+        """Store the index once so many bytes are not in it; where that fails, there is none."""
+        size = self._ledger.size
+        if size >= WORTH_BYTES and size - self._ledger.stored >= after:
+            with contextlib.suppress(OSError, MinActionError):
+                write_index(self.path.parent, self._ledger)
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _cut_torn_line(self, file: FileIO) -> None:
         if self._torn_at is not None:
@@ -278,34 +180,29 @@ class Journal:
 def read_records(directory: str | Path) -> Iterator[Record]:
     """Read a journal line by line, also while another process writes it.
 
-    A torn last line is passed over and the file never touched; a directory without a journal has
-    no records.
+    A torn last line is passed over and no file touched; a directory without a journal has no
+    records.
 
     Raises:
         StudyDirectoryError: If the directory is missing.
         JournalError: If a line cannot be read; the message names file and line.
         StorageError: If the disk refuses the read.
     """
-    for _, record in numbered_records(directory):
-        yield record
+    with open_journal(directory) as view:
+        for line in view.lines():
+            yield parse_line(line.path, line.number, line.content)
 
 
-def numbered_records(directory: str | Path) -> Iterator[tuple[int, Record]]:
-    """Read a journal as `read_records` does, each record with its line number from 1."""
-    path = Path(directory) / JOURNAL_NAME
-    _require_directory(path.parent)
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if not line.endswith(b"\n") and _is_torn(line):
-                    return
-                yield number, _parse(path, number, line)
-                if not line.endswith(b"\n"):  # a writer may be about to continue it
-                    return
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _storage_error(path, error) from error
+def last_records(directory: str | Path) -> Iterator[Record]:
+    """Yield the last record of every run, in the order of the journal, holding none of them.
+
+    Runs that are recorded while this goes on are left out. See `read_records` for errors.
+    """
+    last = read_ledger(directory).last_lines()
+    with open_journal(directory) as view:
+        for line, counts in zip(view.lines(), last, strict=False):
+            if counts:
+                yield parse_line(line.path, line.number, line.content)
 
 
 def latest_records(directory: str | Path) -> list[Record]:
@@ -321,66 +218,13 @@ def repeated_runs(directory: str | Path) -> dict[str, list[int]]:
     failed before a run was finished are no repetition. See `read_records` for errors.
 
     Returns:
-        Line numbers from 1 of the first finished record and all later ones, by run id, sorted.
+        Line numbers, from 1 and through all parts, of the first finished record and all later
+        ones, by run id, sorted.
     """
-    lines: dict[str, list[int]] = {}
-    for number, record in numbered_records(directory):
-        if record.run_id in lines or record.status is not RunStatus.FAILED:
-            lines.setdefault(record.run_id, []).append(number)
-    return {run_id: lines[run_id] for run_id in sorted(lines) if len(lines[run_id]) > 1}
-
-
-def _parse(path: Path, number: int, line: bytes) -> Record:
-    try:
-        return Record.from_line(line.decode("utf-8"))
-    except UnicodeDecodeError:
-        problem = f"not a record (not UTF-8); {_REMEDY}"
-    except JournalError as error:
-        problem = str(error)
-    raise JournalError(one_line(f"{path}:{number}: {problem}"))
-
-
-def _is_torn(line: bytes) -> bool:
-    """Tell whether a line without newline was cut short: then it is not even JSON."""
-    try:
-        json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return True
-    return False
-
-
-def _repair(path: Path) -> None:
-    """Give the last line its newline, or cut it off where it was torn."""
-    with path.open("r+b") as file:
-        last = b"\n"
-        for line in file:
-            last = line
-        if last.endswith(b"\n"):
-            return
-        if _is_torn(last):
-            file.truncate(file.tell() - len(last))
-        else:
-            file.write(b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    return read_ledger(directory).repeated()
 
 
 def _write_all(file: FileIO, line: bytes) -> None:
     rest = memoryview(line)
     while rest:
         rest = rest[file.write(rest) :]
-
-
-def _require_directory(directory: Path) -> None:
-    if not directory.is_dir():
-        problem = "no such directory; give the --out directory of a `minaction study run`"
-        raise StudyDirectoryError(one_line(f"{directory}: {problem}"))
-
-
-def _storage_error(path: Path, error: Exception) -> StorageError:
-    reason = getattr(error, "strerror", None) or error
-    return StorageError(
-        one_line(f"{path}: cannot be read or written ({reason}); ")
-        + "make room or mend the permissions, then run the same command again: "
-        "finished runs are kept"
-    )

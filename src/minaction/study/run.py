@@ -28,7 +28,8 @@ from minaction.models.build import build_model
 from minaction.models.sizing import count_parameters
 from minaction.objective.objective import EnergyObjective
 from minaction.study.design import RunConfig, model_options, run_id
-from minaction.study.journal import Record, RunStatus, sync_directory
+from minaction.study.journal_files import sync_directory
+from minaction.study.record import Record, RunStatus
 from minaction.study.study_file import BUDGET
 from minaction.train.evaluate import (
     Evaluation,

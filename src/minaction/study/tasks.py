@@ -1,10 +1,11 @@
-"""What a worker can be asked to do: one run, or the calibration of a study."""
+"""What a worker can be asked to do: one run, the calibration of a study, what it measures."""
 
 from __future__ import annotations
 
 import functools
 import json
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from minaction.data.dataset import Dataset
 from minaction.data.resident import resident
 from minaction.errors import InputError, MinActionError, StorageError
+from minaction.measure.process_memory import process_memory
 from minaction.study.calibrate import calibrate
 from minaction.study.cells import Cell
 from minaction.study.feasibility import require_feasible
@@ -36,11 +38,12 @@ class Tasks:
         torch.set_flush_denormal(True)  # dying activations would slow the CPU down
         self._setup = setup
         self._load = functools.cache(self._attach)
+        self._does = {"calibrate": self._calibrate, "run": self._run, "measure": self._measure}
 
     def do(self, task: Message) -> Message:
         """Do one task and return the answer; an error becomes part of the answer."""
         try:
-            return self._calibrate(task) if task["task"] == "calibrate" else self._run(task)
+            return self._does[task["task"]](task)
         except StorageError as error:
             return {"storage_error": str(error)}
         except MinActionError as error:
@@ -60,6 +63,7 @@ class Tasks:
             self._load,
             workers=task["workers"],
             margin=task["margin"],
+            limit_seconds=task["limit_seconds"],
         )
         return {"execution": calibration.execution.to_dict(), "report": calibration.report}
 
@@ -70,6 +74,11 @@ class Tasks:
         if task["weights"] is not None:
             save_weights(finished.model, Path(task["weights"]))
         return {"record": json.loads(finished.record.to_line())}
+
+    def _measure(self, task: Message) -> Message:
+        """Say how many training samples data sets have, and what memory this process took."""
+        samples = {name: len(self._load(name).train) for name in task["datasets"]}
+        return {"samples": samples, **asdict(process_memory())}
 
     def _attach(self, name: str) -> Dataset:
         return resident(name, self._setup.data_dir, self._setup.shared)

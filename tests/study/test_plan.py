@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import tempfile
+
+import pytest
+from real_study import study_of
+
+from minaction.errors import InfeasibleStudyError
+from minaction.measure.environment import cpu_count
+from minaction.study.design import iter_runs
+from minaction.study.journal import latest_records
+from minaction.study.plan import _Machine, _Work, plan_study
+
+STUDY = study_of(seeds=3, model='["mlp", "cnn"]', epochs=2)
+DIGITS = 1293  # training samples
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """A plan, what it said on the way, and the folders it could have written to."""
+    here, scratch = tmp_path_factory.mktemp("here"), tmp_path_factory.mktemp("scratch")
+    notes = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here)
+        patch.setattr(tempfile, "tempdir", str(scratch))
+        plan = plan_study(STUDY, notes.append)
+    return plan, notes, (here, scratch)
+
+
+def test_a_plan_leaves_nothing_behind(planned):
+    for folder in planned[2]:
+        assert list(folder.iterdir()) == []
+
+
+def test_a_plan_covers_every_kind_of_run(planned):
+    plan, notes, _ = planned
+    assert plan.runs == STUDY.run_count == sum(kind.runs for kind in plan.kinds) == 12
+    assert all(kind.piloted and kind.seconds > 0 for kind in plan.kinds)
+    assert {(k.kind["model"], k.kind["penalised"]) for k in plan.kinds} == {
+        (model, penalised) for model in ("mlp", "cnn") for penalised in (False, True)
+    }
+    assert sum(note.startswith("trying mlp on digits") for note in notes) == 2
+    assert plan.pilot_runs >= 12
+
+
+def test_more_cores_take_less_time_and_more_memory(planned):
+    plan, *_ = planned
+    assert {1, 2, 16, cpu_count()} == {cost.cores for cost in plan.costs}
+    seconds = [cost.seconds for cost in plan.costs]
+    assert seconds == sorted(seconds, reverse=True)
+    memory = [cost.memory_bytes for cost in plan.costs]
+    assert memory == sorted(memory)
+    assert 100e6 < memory[0] < 3e9
+    assert [cost.measured for cost in plan.costs if cost.cores == 16] == [cpu_count() == 16]
+    assert plan.gpu == "not measured"
+    assert plan.pilot_share == pytest.approx(
+        plan.pilot_seconds / next(cost.seconds for cost in plan.costs if cost.cores == cpu_count())
+    )
+
+
+def test_the_journal_has_about_the_planned_size(planned, launch, tmp_path):
+    run = launch(STUDY, tmp_path / "study", workers=2)
+    assert run.wait()[0] == 0
+    size = (tmp_path / "study" / "journal.jsonl").stat().st_size
+    assert planned[0].journal_bytes == pytest.approx(size, rel=0.25)
+    work = _Work(STUDY, {"digits": DIGITS})
+    for record in latest_records(tmp_path / "study"):
+        assert work.steps(record.config) == record.metrics["steps"]
+        assert len(record.history) == 2
+
+
+@pytest.mark.parametrize(
+    ("train", "steps", "validations"),
+    [
+        ("parameters = 5000", 2 * (DIGITS // 32), 2),
+        ("parameters = 5000\nvalidate_every = 10", 2 * (DIGITS // 32), 8),
+    ],
+)
+def test_lengths_are_those_of_the_training(train, steps, validations):
+    study = study_of(epochs=2, train=train)
+    work = _Work(study, {"digits": DIGITS})
+    assert [work.steps(config) for config in iter_runs(study)] == [steps] * 2
+    assert list(work._lengths.values()) == [{(steps, validations): 1}] * 2
+
+
+def test_a_machines_cores_slow_each_other_down():
+    machine = _Machine(
+        here=4,
+        once_seconds=10.0,
+        slow_down=1.3,
+        driver_bytes=100,
+        worker_bytes=50,
+        shared_bytes=20,
+    )
+    one, two, four, many = (machine.cost(n, 120.0, 5.0) for n in (1, 2, 4, 64))
+    assert one.seconds == pytest.approx(10 + 120)
+    assert two.seconds == pytest.approx(10 + 1.1 * 60)
+    assert four.seconds == pytest.approx(10 + 1.3 * 30)
+    assert many.seconds == pytest.approx(10 + 1.3 * 5)  # no run takes less than the longest
+    assert four.memory_bytes == 100 + 20 + 4 * 30
+    assert one.core_hours == pytest.approx(130 / 3600)
+
+
+def test_a_study_that_cannot_be_run_has_no_plan(tmp_path):
+    with pytest.raises(InfeasibleStudyError, match="cannot meet"):
+        plan_study(study_of(train="parameters = 10"), lambda text: None)
