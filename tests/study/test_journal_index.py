@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections import Counter
 
 import pytest
@@ -126,7 +127,7 @@ def test_no_cut_and_no_changed_byte_of_an_index_is_believed(directory, monkeypat
         whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :] for at in range(len(whole))
     ]
     expected = facts(directory)[1]
-    for content in damaged[::3]:
+    for content in damaged[::17]:
         path.write_bytes(content)
         assert parsed_lines(directory, monkeypatch) == 12
     path.write_bytes(damaged[1])
@@ -203,6 +204,31 @@ def test_a_damaged_line_is_an_error_with_and_without_an_index(indexed):
         messages.add(str(caught.value))
         index.unlink(missing_ok=True)
     assert len(messages) == 1
+
+
+def test_an_index_that_had_to_be_compared_is_written_again(directory):
+    index = directory / INDEX_NAME
+    before = index.read_bytes()
+    write(directory)
+    assert index.read_bytes() == before
+    os.utime(directory / "journal.jsonl")
+    write(directory)
+    assert index.read_bytes() != before
+    assert_true(directory)
+
+
+def test_a_journal_that_is_edited_while_it_is_written_gets_no_index(directory):
+    path = directory / "journal.jsonl"
+    with Journal(directory) as opened:
+        opened.append(record(30))
+        (directory / INDEX_NAME).unlink()
+        time.sleep(0.02)  # the clock of files ticks
+        text = path.read_bytes().replace(b'"0000000000000003"', b'"0000000000000f03"')
+        with path.open("r+b") as file:
+            file.write(text)
+        opened.append(record(31))
+    assert not (directory / INDEX_NAME).exists()
+    assert_true(directory)
 
 
 @pytest.mark.parametrize("change", ["replaced", "removed", "damaged"])

@@ -8,7 +8,8 @@ from typing import Any
 
 from minaction.models.catalog import Init
 
-_KEYS = ("dataset", "model", "energy", "batch_size", "parameters", "ratio")
+SPEED_KEYS = ("dataset", "model", "energy", "batch_size", "parameters", "ratio")
+"""What of a run's configuration decides its speed, its length and whether lambda is 0 aside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +43,13 @@ def cells_of(configs: Iterable[Mapping[str, Any]]) -> list[Cell]:
     steps: dict[tuple[Any, ...], int] = {}
     firsts: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for config in configs:
-        cell = tuple(config.get(key) for key in _KEYS)
+        cell = tuple(config.get(key) for key in SPEED_KEYS)
         epochs[cell] = epochs.get(cell, 0) + config.get("epochs", 0)
         steps[cell] = steps.get(cell, 0) + config.get("steps", 0)
         firsts.setdefault(cell, config)
     return [
         Cell(
-            **dict(zip(_KEYS, cell, strict=True)),
+            **dict(zip(SPEED_KEYS, cell, strict=True)),
             epochs=count,
             steps=steps[cell],
             lr=firsts[cell]["lr"],

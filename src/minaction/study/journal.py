@@ -69,6 +69,7 @@ class Journal:
                 self._file = self.path.open("ab", buffering=0)
                 opening.callback(self._close)
                 repair_last_line(self.path)
+                self._changed_at, self._edited = _changed_at(self._file), False
                 sync_directory(self.path.parent)
                 self._parts = part_count(self.path.parent)
             except OSError as error:
@@ -105,7 +106,7 @@ class Journal:
             self._torn_at = self._size_of_named_file(self._file)
             _write_all(self._file, line)
             os.fsync(self._file.fileno())
-            self._torn_at = None
+            self._torn_at, self._changed_at = None, _changed_at(self._file)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 self._cut_torn_line(self._file)
@@ -142,6 +143,7 @@ class Journal:
                 raise
             file.close()
             self._parts += 1
+            self._changed_at = _changed_at(self._file)
             sync_directory(self.path.parent)
         except OSError as error:
             raise storage_error(self.path, error) from error
@@ -153,10 +155,16 @@ class Journal:
                 compress_parts(self.path.parent)
 
     def _write_index(self, after: int) -> None:
-        """Store the index once so many bytes are not in it; where that fails, there is none."""
-        size = self._ledger.size
-        if size >= WORTH_BYTES and size - self._ledger.stored >= after:
+        """Store the index once so many bytes are not in it; where that fails, there is none.
+
+        None is stored of a journal that somebody else has changed meanwhile.
+        """
+        size, file = self._ledger.size, self._file
+        if file is not None and size >= WORTH_BYTES and size - self._ledger.stored >= after:
             with contextlib.suppress(OSError, MinActionError):
+                self._size_of_named_file(file)
+                if self._edited:
+                    return
                 write_index(self.path.parent, self._ledger)
 
     def _close(self) -> None:
@@ -167,13 +175,14 @@ class Journal:
     def _cut_torn_line(self, file: FileIO) -> None:
         if self._torn_at is not None:
             os.ftruncate(file.fileno(), self._torn_at)
-            self._torn_at = None
+            self._torn_at, self._changed_at = None, _changed_at(file)
 
     def _size_of_named_file(self, file: FileIO) -> int:
         """Return the size of the open file, having made sure that it still is the journal."""
         opened = os.fstat(file.fileno())
         if not os.path.samestat(opened, self.path.stat()):
             raise OSError("the file was replaced while the study ran")
+        self._edited |= opened.st_mtime_ns != self._changed_at
         return opened.st_size
 
 
@@ -222,6 +231,10 @@ def repeated_runs(directory: str | Path) -> dict[str, list[int]]:
         ones, by run id, sorted.
     """
     return read_ledger(directory).repeated()
+
+
+def _changed_at(file: FileIO) -> int:
+    return os.fstat(file.fileno()).st_mtime_ns
 
 
 def _write_all(file: FileIO, line: bytes) -> None:

@@ -103,13 +103,16 @@ def _load(path: Path, view: JournalView) -> Ledger:
         ledger, stored = _parse(path.read_bytes())
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Ledger()
+    current = True
     for number, file in enumerate(stored, start=1):
-        covered = _confirmed(view, number, file, last=number == len(stored))
+        unchanged = number <= view.count and _mark(view, number) == file["mark"]
+        covered = _confirmed(view, number, file, unchanged, last=number == len(stored))
         if covered is None:
             ledger.forget(number - 1)
             break
         ledger.files[number - 1] = covered
-    ledger.stored = ledger.size
+        current &= unchanged
+    ledger.stored = ledger.size if current else 0  # one that had to be compared is written again
     return ledger
 
 
@@ -138,13 +141,12 @@ def _parse(content: bytes) -> tuple[Ledger, list[dict[str, Any]]]:
 
 
 def _confirmed(
-    view: JournalView, number: int, stored: dict[str, Any], *, last: bool
+    view: JournalView, number: int, stored: dict[str, Any], unchanged: bool, *, last: bool
 ) -> Covered | None:
     """Return what the index says of a file if that is so, else None."""
     if number > view.count:
         return None
     known = {"lines": stored["lines"], "size": stored["size"]}
-    unchanged = _mark(view, number) == stored["mark"]
     if unchanged and not last:  # a part that was rotated away: it changes no more
         return Covered(**known, digests=BlockDigests.closed(stored["blocks"], stored["rest"]))
     blocks = stored["blocks"]

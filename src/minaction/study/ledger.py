@@ -94,7 +94,7 @@ class Ledger:
         unusual: Ids that are no 16 hex digits, by line from 0; no program writes such a one.
         files: What is known of each file of the journal.
         size: Bytes of the journal that are known, uncompressed.
-        stored: Bytes of the journal that an index on the disk covers.
+        stored: Bytes of the journal that a current index on the disk covers.
     """
 
     def __init__(self) -> None:

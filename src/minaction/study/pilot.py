@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from minaction.errors import MinActionError
 from minaction.study.canonical import canonical_json
+from minaction.study.cells import SPEED_KEYS
 from minaction.study.execute import Executor
 from minaction.study.study_file import BUDGET
 
@@ -19,8 +20,6 @@ SHORT_STEPS = 4
 VALIDATIONS = 3  # in a long run
 MAX_KINDS = 12
 LAM = 1e-4  # stands for a lambda that a run finds itself
-
-_KEYS = ("dataset", "model", "energy", "batch_size", "parameters", "ratio")
 
 
 class Kind(NamedTuple):
@@ -66,7 +65,7 @@ class RunCost:
 
 def kind_of(config: Mapping[str, Any]) -> Kind:
     """Return the kind of a run."""
-    return Kind(*(config.get(key) for key in _KEYS), penalised=config["lam"] != 0)  # pyright: ignore[reportArgumentType]
+    return Kind(*(config.get(key) for key in SPEED_KEYS), penalised=config["lam"] != 0)  # pyright: ignore[reportArgumentType]
 
 
 def piloted_kinds(kinds: Iterable[Kind]) -> list[Kind]:
