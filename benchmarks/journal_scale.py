@@ -92,7 +92,8 @@ def main():
             steps[name] = found
             print(f"{name:<34} {found['seconds']:8.1f} s {found['peak_mebibytes']:7.0f} MiB")
             if arguments.out:
-                write_json(arguments.out, {**machine(), "runs": arguments.runs, "steps": steps})
+                said = {"runs": arguments.runs, "note": arguments.note, "steps": steps}
+                write_json(arguments.out, {**machine(), **said})
     finally:
         if not arguments.keep:
             shutil.rmtree(folder)
@@ -191,7 +192,7 @@ def step(command, source=None):
         filter(None, [str(source or ROOT / "src"), os.environ.get("PYTHONPATH")])
     )
     print(*[str(part) if "\n" not in str(part) else "..." for part in command], file=sys.stderr)
-    started = time.perf_counter()
+    load, started = os.getloadavg()[0], time.perf_counter()
     with subprocess.Popen(
         [sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -206,6 +207,7 @@ def step(command, source=None):
         "seconds": round(seconds, 2),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
         "peak_mebibytes": round(usage.ru_maxrss / 2**10, 1),
+        "load_average_before": round(load, 1),
         **said,
     }
 
@@ -216,6 +218,7 @@ def parse_arguments():
     parser.add_argument("--folder", type=Path, help="where the journal is made")
     parser.add_argument("--keep", type=Path, help="make the journal here, or take the one there")
     parser.add_argument("--before", type=Path, help="source folder of another version to open with")
+    parser.add_argument("--note", default="", help="what to say of the conditions")
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     return parser.parse_args()
 
