@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from minaction.errors import InputError, StorageError
-from minaction.study.journal import sync_directory
+from minaction.study.journal_files import sync_directory
 from minaction.study.toml_text import one_line
 
 MANIFEST = "manifest.json"
