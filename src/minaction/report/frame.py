@@ -47,10 +47,10 @@ def run_frame(study: Study, records: Sequence[Record]) -> pd.DataFrame:
     """Return one row per planned run, in the order of the design.
 
     Columns: `run_id`, the run's configuration, `status` (`missing` without a record), `error`,
-    the metrics of `MEASURED` and `energy_value`, the internal energy (dimensionless) that the run
-    was trained with, as float64, NaN where a run has none; `energy_activation`, of which
-    `energy_gauge_fixed` is the gauge-fixed twin; `gauge_reason`, why a recorded run has no
-    gauge-fixed energy, and `baseline`, the run a budget's target comes from.
+    the metrics of `MEASURED`, `test_samples` and `energy_value`, the internal energy
+    (dimensionless) that the run was trained with, as float64, NaN where a run has none;
+    `energy_activation`, of which `energy_gauge_fixed` is the gauge-fixed twin; `gauge_reason`, why
+    a recorded run has no gauge-fixed energy, and `baseline`, the run a budget's target comes from.
 
     Raises:
         JournalError: A run has a share below 0 or above 1.
@@ -90,6 +90,7 @@ def run_row(name: str, config: RunConfig, record: Record | None) -> dict[str, An
     row["error"] = record.error if record else None
     row |= {metric: finite(metrics.get(metric)) for metric in MEASURED}
     row["energy_value"] = finite(metrics.get(energy_metric(config["energy"])))
+    row["test_samples"] = finite(metrics.get("test_samples"))
     row["gauge_reason"] = gauge_fixed(record)[1] if record else None
     row["baseline"] = record.provenance.get("baseline") if record else None
     return row

@@ -1,4 +1,4 @@
-"""What every line of a journal says of its run, in ten bytes: which one, and how it ended.
+"""What every line of a journal says of its run, in nine bytes: which one, and how it ended.
 
 Enough to know what is finished without holding records. `journal_index` keeps one on the disk.
 """

@@ -113,7 +113,7 @@ def run_one(
         measured = measure_energies(model, dataset.test, energies)
         test = judge(measured.outputs, dataset.test.y, cross_entropy)
         status = RunStatus.OK if _learned(validation, dataset.validation) else RunStatus.COLLAPSED
-        metrics |= _accuracy_metrics(training, validation, test)
+        metrics |= _accuracy_metrics(training, validation, test, dataset)
         metrics |= {f"energy_{name}": value for name, value in measured.energies.items()}
         metrics["zero_fraction"] = measured.zero_fraction
         metrics["silent_fraction"] = measured.silent_fraction
@@ -252,9 +252,11 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def _accuracy_metrics(
-    training: Training, validation: Evaluation, test: Evaluation
+    training: Training, validation: Evaluation, test: Evaluation, dataset: Dataset
 ) -> dict[str, Any]:
     return {
+        "test_samples": len(dataset.test),
+        "val_samples": len(dataset.validation),
         "test_accuracy": test.accuracy,
         "test_balanced_accuracy": test.balanced_accuracy,
         "test_loss": test.loss,

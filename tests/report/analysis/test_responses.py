@@ -37,6 +37,20 @@ def test_the_logit_is_that_of_counts_by_data_set():
     assert list(found.index) == [3, 1, 7, 5]
 
 
+def test_a_recorded_number_of_samples_is_taken_where_all_runs_of_a_data_set_agree():
+    runs = pd.DataFrame(
+        {
+            "dataset": ["a", "a", "b", "b"],
+            "test_accuracy": [0.5, 0.75, 0.5, 0.75],
+            "test_samples": [1000.0, 1000.0, 1000.0, np.nan],
+        }
+    )
+    assert with_logit(runs)[LOGIT].tolist() == [
+        *logit_error([0.5, 0.75], 1000).tolist(),
+        *logit_error([0.5, 0.75], 4).tolist(),
+    ]
+
+
 def test_without_counts_the_plain_logit_is_taken():
     accuracy = np.random.default_rng(0).random(6)
     found = with_logit(pd.DataFrame({"dataset": "a", "test_accuracy": accuracy}))

@@ -27,9 +27,12 @@ EXACT = 4e-16
 def with_logit(runs: pd.DataFrame) -> pd.DataFrame:
     """Return runs with the logit of their error as a column of its own.
 
-    Journals hold accuracies, not counts. The number of test samples of a data set is taken to be
-    the smallest that makes all its accuracies whole counts; where there is none, the plain logit of
-    the error is taken, which needs no number.
+    It needs the number of test samples of each data set. Where records do not hold it, as older
+    ones, it is taken to be the smallest that makes all accuracies whole counts; where there is
+    none, the plain logit of the error is taken, which needs no number.
+
+    Args:
+        runs: Columns `dataset`, `test_accuracy` and, where records hold it, `test_samples`.
 
     Raises:
         InputError: An accuracy is no fraction, or is 0 or 1 where no number of samples is found.
@@ -37,7 +40,7 @@ def with_logit(runs: pd.DataFrame) -> pd.DataFrame:
     column = pd.Series(np.nan, index=runs.index, name=LOGIT)
     for dataset, of_set in runs.groupby("dataset", sort=False):
         accuracy = of_set[RESPONSE].to_numpy(np.float64)
-        samples = sample_count(accuracy.tolist())
+        samples = recorded_count(of_set) or sample_count(accuracy.tolist())
         if samples is not None:
             column[of_set.index] = logit_error(accuracy, samples)
         elif ((accuracy > 0) & (accuracy < 1)).all():
@@ -48,6 +51,13 @@ def with_logit(runs: pd.DataFrame) -> pd.DataFrame:
                 "for cannot be told from the others"
             )
     return runs.assign(**{LOGIT: column})
+
+
+def recorded_count(runs: pd.DataFrame) -> int | None:
+    """Return the number of test samples that all runs have in common, None if there is none."""
+    counts = set(runs["test_samples"]) if "test_samples" in runs else set()
+    count = counts.pop() if len(counts) == 1 else math.nan
+    return int(count) if count > 0 else None
 
 
 def sample_count(accuracies: Iterable[float]) -> int | None:

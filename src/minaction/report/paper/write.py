@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from minaction.errors import InputError
-from minaction.report.analysis.analyse import compute_analysis
 from minaction.report.paper.anova_table import anova_tables
 from minaction.report.paper.canvas import WIDTHS, pdf
 from minaction.report.paper.captions import Captioned, latex_captions, markdown_captions
@@ -75,7 +74,7 @@ def write_paper(directory: str | Path, output: str | Path) -> Paper:
     findings = compute_findings(study, records)
     if reason := why_none(findings):
         raise InputError(f"{directory}: {reason}")
-    analysis = compute_analysis(study, records)
+    analysis = findings["analysis"]
     drawings, tables = list(all_drawings(findings, analysis)), list(all_tables(findings, analysis))
     figures = [sheet for one in drawings if isinstance(one, Drawing) for sheet in sheets(one)]
     printed = [one for one in tables if isinstance(one, PaperTable)]
@@ -87,9 +86,8 @@ def write_paper(directory: str | Path, output: str | Path) -> Paper:
         *(Captioned(kind="figure", name=one.name, caption=one.caption) for one in figures),
         *(Captioned(kind="table", name=one.name, caption=one.caption) for one in printed),
     ]
-    warnings = list(dict.fromkeys([*findings["warnings"], *analysis["warnings"]]))
     captions = markdown_captions(
-        study.name, findings["headlines"][0], made, reasons(missing), warnings
+        study.name, findings["headlines"][0], made, reasons(missing), findings["warnings"]
     )
     files = {
         **{
