@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from minaction.compaction.latency import measure_latency
+from minaction.errors import CompactionError
 from minaction.models.conventional import MLP
 
 
@@ -32,3 +34,12 @@ def test_batch_sizes_that_a_network_does_not_take_are_left_out():
         Fixed(), Fixed(), torch.rand(8, 4), batches=(1, 8), pairs=5, runtimes=("pytorch",)
     )
     assert only.batch == 8
+
+
+def test_a_network_that_cannot_be_exported_has_no_latency_in_onnxruntime():
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(CompactionError, match=r"in onnxruntime: .*; leave it out with --no-lat"):
+        measure_latency(Branching(), Branching(), torch.rand(8, 4), pairs=5)

@@ -62,15 +62,16 @@ def test_a_file_that_was_there_is_replaced_whole_or_kept(tmp_path, monkeypatch):
     assert path.read_bytes()[:3] != b"old"
 
 
-def test_what_cannot_be_exported(tmp_path):
+def test_what_cannot_be_exported(tmp_path, capfd):
     class Branching(nn.Module):
         def forward(self, x):
-            return x if bool(x.sum() > 0) else -x
+            return x if x.sum() > 0 else -x
 
     with pytest.raises(CompactionError, match="cannot be exported") as caught:
         onnx.export(Branching(), torch.rand(3, 2), tmp_path / "net.onnx")
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_folder_that_is_not_there(tmp_path):

@@ -15,6 +15,7 @@ from torch import nn
 from minaction.compaction.batches import samples_in, select
 from minaction.compaction.onnx import export, runner
 from minaction.energy.tape import run_model
+from minaction.errors import CompactionError
 from minaction.measure.clock import PairedTimes, one_thread, time_pairs
 
 Runtime = Literal["pytorch", "onnxruntime"]
@@ -70,11 +71,7 @@ def measure_latency(
             if runtime == "pytorch":
                 runners = _eagerly(before), _eagerly(after)
             else:
-                files = Path(folder) / "before.onnx", Path(folder) / "after.onnx"
-                runners = tuple(
-                    runner(export(model, example, file))
-                    for model, file in zip((before, after), files, strict=True)
-                )
+                runners = _exported((before, after), example, Path(folder))
             for size in batches:
                 batch = select(example, torch.arange(size) % samples_in(example))
                 programs = [functools.partial(run, batch) for run in runners]
@@ -82,6 +79,21 @@ def measure_latency(
                     times = time_pairs(*programs, pairs=pairs)
                     found.append(Latency(runtime=runtime, batch=size, times=times))
     return found
+
+
+def _exported(
+    models: Sequence[nn.Module], example: Any, folder: Path
+) -> tuple[Callable[[Any], Any], ...]:
+    try:
+        return tuple(
+            runner(export(model, example, folder / f"{number}.onnx"))
+            for number, model in enumerate(models)
+        )
+    except CompactionError as error:
+        raise CompactionError(
+            f"no latency in onnxruntime: {error}; leave it out with --no-latency, or in Python "
+            'with runtimes=("pytorch",)'
+        ) from error
 
 
 def _eagerly(model: nn.Module) -> Callable[[Any], Any]:

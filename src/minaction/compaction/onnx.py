@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import logging
 import uuid
 import warnings
@@ -23,6 +24,8 @@ from minaction.errors import CompactionError, InputError, StorageError
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 TOLERANCE = 1e-4
 """Largest difference between the outputs of both, relative to the largest output."""
+
+NOISY_LOGGERS = ("torch.onnx", "torch.fx.experimental.symbolic_shapes")
 
 Runner = Callable[[Any], list[np.ndarray]]
 """Runs an ONNX model on one batch of inputs."""
@@ -159,13 +162,15 @@ def _check(model: nn.Module, example: Any, path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter from reporting on things nobody asked about, such as torchvision."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep the exporter from reporting on what nobody asked about, and from printing graphs."""
+    loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
