@@ -561,8 +561,10 @@ def test_verify_finds_a_run_that_is_finished_twice(cli, directory):
     name = repeat_first_line(directory)
     code, out, err = cli("study", "verify", directory)
     assert (code, out) == (1, "")
+    *warnings, said = err.splitlines(keepends=True)
+    assert all(line.startswith("warning: ") for line in warnings)
     assert f"journal: {name} finished in: found 'lines 1 and 5', expected 'one line'" in one_line(
-        err
+        said
     )
 
 

@@ -241,7 +241,8 @@ def test_print_opens_what_is_folded_and_folds_it_again(visit):
     page = visit.page
     folded = page.locator("details:not([open])").count()
     assert folded > 4
-    page.wait_for_function("window.Plotly")
+    page.locator(".plot").first.scroll_into_view_if_needed()
+    expect(page.locator(".plot svg").first).to_be_attached()  # plotly is there
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0
     assert page.locator(".panel:not([hidden]) .plot:not(:has(svg))").count() == 0

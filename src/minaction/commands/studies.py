@@ -228,7 +228,10 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write a study's report: one self-contained HTML page, or figures and tables for a paper."""
+    """Write a study's report: a page, or a paper's figures.
+
+    The page is one self-contained HTML file; a paper's figures and tables go into a folder.
+    """
     if paper is not None:
         for line in _write_paper(directory, paper):
             typer.echo(line)

@@ -241,7 +241,8 @@ class _Machine:
         """
         busy = (min(cores, self.here) - 1) / (self.here - 1) if self.here > 1 else 0.0
         slow_down = 1 + (self.slow_down - 1) * busy
-        seconds = self.once_seconds + slow_down * max(total / cores, longest)
+        # one run after the other is always possible
+        seconds = self.once_seconds + min(total, slow_down * max(total / cores, longest))
         own = self.worker_bytes - self.shared_bytes
         return Cost(
             cores=cores,
