@@ -49,7 +49,9 @@ def test_more_cores_take_more_memory_and_never_longer_than_one(planned):
     assert max(cost.seconds for cost in plan.costs) == plan.costs[0].seconds
     memory = [cost.memory_bytes for cost in plan.costs]
     assert memory == sorted(memory)
-    assert 100e6 < memory[0] < 3e9
+    first, last = plan.costs[0], plan.costs[-1]
+    of_a_worker = (last.memory_bytes - first.memory_bytes) / (last.cores - first.cores)
+    assert 50e6 < of_a_worker < 2e9  # the driver's, here that of all tests, is in all of them
     assert [cost.measured for cost in plan.costs if cost.cores == 16] == [cpu_count() == 16]
     assert plan.gpu == "not measured"
     assert plan.pilot_share == pytest.approx(
