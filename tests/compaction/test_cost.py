@@ -29,6 +29,19 @@ def test_macs_of_the_cnn_in_closed_form():
     assert cost.macs == 784 * 9 * 16 + 196 * 9 * 16 * 32 + 1568 * 60 + 60 * 10
 
 
+def test_a_list_is_one_batch_of_arguments():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Linear(4, 2)
+
+        def forward(self, x, scale=1.0):
+            return self.net(x) * scale
+
+    model, x = Scaled(), torch.rand(6, 4)
+    assert cost_of(model, [x, torch.rand(6, 1)]) == cost_of(model, x)
+
+
 def test_attention_counts():
     model = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
     tokens, width = 5, 8

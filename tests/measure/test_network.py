@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from torch import nn
 
 from minaction.data.dataset import DataSpec
 from minaction.errors import InputError, MeterError
+from minaction.measure.flops import count_macs
 from minaction.measure.joules.meters import Tally
 from minaction.measure.joules.per_call import Procedure
-from minaction.measure.joules.reading import Source, Validity, not_measured
-from minaction.measure.network import measure_network, meters_for
+from minaction.measure.joules.reading import Reading, Source, Validity, not_measured
+from minaction.measure.network import _modelled_effective, measure_network, meters_for
 from minaction.measure.network_text import network_text
 from minaction.models.build import build_model
 
@@ -93,14 +95,24 @@ def test_a_meter_that_is_missing_or_shared_is_a_reason():
     assert "a model, not a measurement" in text
 
 
+def test_effective_macs_that_are_not_known_are_not_none_at_all():
+    work = count_macs(nn.Linear(2, 2), torch.ones(3, 2), training=False)
+    reading = _modelled_effective(replace(work, macs_effective=None), 3)
+    assert reading.value is None
+    assert "no values" in reading.reason
+    assert _modelled_effective(work, 3).value > 0
+
+
 def test_it_is_json():
     found = measured(find=lambda device: [SteadyMeter()]).to_dict()
     assert json.loads(json.dumps(found)) == found
 
 
 def test_this_machine_has_meters_or_reasons():
-    for found in meters_for(torch.device("cpu")):
-        assert found.scope
+    found = meters_for(torch.device("cpu"))
+    assert [one.unit for one in found] == ["joules", "instructions"]
+    for one in found:
+        assert one.reason if isinstance(one, Reading) else one.min_window_seconds > 0
 
 
 @pytest.mark.parametrize("name", ["cnn", "lif-mlp", "transformer", "gru"])
@@ -122,6 +134,8 @@ def test_several_arguments():
 
     x = torch.ones(3, 2)
     assert measured(Sum(), (x, x)).samples == 3
+    listed = measured(Sum(), [x, x])
+    assert (listed.samples, listed.work.batches) == (3, 1)
     found = measured(Sum(), {"a": x, "b": x})
     assert found.modelled.value is None
     assert "no multiply-accumulate was counted" in network_text(found)

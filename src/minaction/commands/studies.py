@@ -93,15 +93,18 @@ def study_status(
     directory: StudyDir,
     watch: Annotated[bool, typer.Option("--watch", help="Go on until all runs are done.")] = False,
     every: Annotated[
-        float, typer.Option(min=0.1, max=3600, help="Seconds between two looks of --watch.")
-    ] = 2.0,
+        float | None,
+        typer.Option(min=0.1, max=3600, help="Seconds between two looks of --watch; default: 2."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say how far a study is, also while it runs; only reads."""
     if watch:
         from minaction.commands.watch import watch_study
 
-        return watch_study(directory, every, as_json)
+        return watch_study(directory, every or 2.0, as_json)
+    if every is not None:
+        raise InputError("--every is for --watch; give both or neither")
     from minaction.study.status import study_status as status
 
     found = status(directory)

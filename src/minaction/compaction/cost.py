@@ -32,7 +32,7 @@ class Cost:
 
 def cost_of(model: nn.Module, batch: Any) -> Cost:
     """Return the costs of a model in evaluation mode, its operations counted on one batch."""
-    macs = count_macs(model, batch, training=False)
+    macs = count_macs(model, [batch], training=False)  # a batch may be a list
     return Cost(
         macs=macs.macs_dense,
         not_counted=tuple(sorted(macs.uncounted)),

@@ -78,7 +78,7 @@ def _cpu_alone() -> Ability:
         available=said is None,
         detail="no other process computes now"
         if said is None
-        else f"{said}; a run's joules are refused meanwhile: end them, or use one worker",
+        else f"{said}; joules are refused meanwhile: end them",
     )
 
 
@@ -95,7 +95,7 @@ def _gpus(library: Any) -> Iterator[Ability]:
 
 def _gpu(name: str, uuid: str, library: Any) -> Ability:
     try:
-        meter = NvmlMeter(uuid, library=library)
+        meter = NvmlMeter(uuid, library=library, own=0)  # nothing runs on it yet
         shared = meter.open().others()
     except MeterError as error:
         return Ability(name=name, available=False, detail=str(error))

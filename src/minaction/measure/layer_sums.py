@@ -62,12 +62,6 @@ class LayerSums:
             self.samples += other.samples
 
 
-def nonzero_fraction(value: Tensor) -> float:
-    """Return the share of elements that are not 0."""
-    counts = [chunk.abs().sign().sum(dtype=torch.float64) for chunk in _chunks(value.detach())]
-    return float(torch.stack(counts).sum()) / value.numel() if value.numel() else 0.0
-
-
 def _chunks(value: Tensor) -> tuple[Tensor, ...]:
     """Split along the first axis."""
     return (

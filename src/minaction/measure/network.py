@@ -18,10 +18,10 @@ from minaction.measure.batches import batch_size, name_of
 from minaction.measure.clock import Times, time_program, timer_for
 from minaction.measure.conditions import Conditions, ConditionsWatch
 from minaction.measure.flops import count_macs
-from minaction.measure.joules.energy_model import modelled_reading
+from minaction.measure.joules.energy_model import SCOPE, modelled_reading
 from minaction.measure.joules.find import Found, cpu_instructions, cpu_joules, gpu_joules
 from minaction.measure.joules.per_call import PerCall, Procedure, measure_per_call
-from minaction.measure.joules.reading import Reading
+from minaction.measure.joules.reading import Reading, Validity
 from minaction.measure.mac_count import MacCount
 
 
@@ -103,7 +103,7 @@ def measure_network(
     """
     device = _one_device(model, batch)
     size = batch_size(batch)
-    work = count_macs(model, batch, training=False)
+    work = count_macs(model, [batch], training=False)  # a batch may be a list
     run = _runner(model, batch)
     with untouched(model):
         watch, began = ConditionsWatch(device), time.perf_counter()
@@ -127,11 +127,24 @@ def measure_network(
         work=work,
         meters=meters,
         modelled=modelled_reading(macs=work.macs_dense * size),
-        modelled_effective=modelled_reading(
-            macs=(work.macs_effective or 0.0) * size, acs=(work.acs_effective or 0.0) * size
-        ),
+        modelled_effective=_modelled_effective(work, size),
         conditions=conditions,
     )
+
+
+def _modelled_effective(work: MacCount, samples: int) -> Reading:
+    macs, acs = work.macs_effective, work.acs_effective
+    if macs is None or acs is None:
+        return Reading(
+            value=None,
+            unit="joules",
+            source=None,
+            scope=SCOPE,
+            window_seconds=None,
+            validity=Validity.NOTHING,
+            reason="activations have no values to be looked through for zeros",
+        )
+    return modelled_reading(macs=macs * samples, acs=acs * samples)
 
 
 def meters_for(device: torch.device) -> list[Found]:

@@ -9,8 +9,8 @@ from minaction.measure.conditions import Conditions
 from minaction.measure.joules.per_call import PerCall
 from minaction.measure.mac_count import MacCount
 from minaction.measure.network import Measured
+from minaction.measure.tables import WIDTH
 
-WIDTH = 100
 LABEL = 14
 PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "\N{MICRO SIGN}"))
 
@@ -44,7 +44,7 @@ def _rows(found: Measured) -> Iterator[tuple[str, str]]:
     if work.uncounted:
         calls = ", ".join(f"{name} ({n:,})" for name, n in work.uncounted.items())
         yield "", f"not counted: {calls}"
-    yield "weights", f"{_si(work.weight_bytes)}B, {work.parameters:,} parameters"
+    yield "weights", f"{work.parameters:,} parameters, {_si(work.weight_bytes)}B read a batch"
     yield "bytes moved", f"{_si(work.bytes_moved)}B a sample, without caches and fusion"
     for meter in found.meters:
         yield meter.reading.unit, _meter(meter, found.samples)

@@ -275,7 +275,7 @@ def _per_step(macs: MacCount, batch_size: int) -> float | None:
 
 
 def _forward_costs(model: nn.Module, split: Split) -> dict[str, float | None]:
-    """Return MACs, accumulates and bytes of a forward pass per sample."""
+    """Return MACs, accumulates and bytes of a forward pass per sample, of weights per pass."""
     count = count_macs(model, split.x[:MACS_SAMPLES], training=False)
     names = ("macs_dense", "macs_effective", "acs_effective", "weight_bytes", "activation_bytes")
     return {name: None if count.uncounted else getattr(count, name) for name in names}

@@ -39,6 +39,13 @@ def test_a_gpu_that_others_use_says_how_to_have_it_alone(driver):
     assert named("joules (cuda:0)", driver).available
 
 
+def test_a_single_stranger_on_a_gpu_is_seen(driver):
+    driver.gpus[0]["processes"] = [4]
+    found = named("joules (cuda:0)", driver)
+    assert not found.available
+    assert found.detail.startswith("1 process uses the GPU; ")
+
+
 def test_a_partitioned_gpu_says_so(driver):
     driver.gpus[0]["mig"] = (1, 1)
     assert "(MIG)" in named("joules (cuda:0)", driver).detail

@@ -149,8 +149,10 @@ def test_instructions_have_no_idle_part_and_need_no_rest():
     assert not [entry for entry in device.log if entry[0] == "sleep"]
 
 
-def test_how_long_it_takes_is_known_before():
+@pytest.mark.parametrize("unit", ["joules", "instructions"])
+def test_how_long_it_takes_is_known_before(unit):
     device = Device()
+    device.unit = unit
     procedure = Procedure(cool_down_seconds=7, warm_up_seconds=3)
     measure_per_call(device.program, device, procedure, clock=device.clock, sleep=device.sleep)
     assert device.clock() == pytest.approx(procedure.least_seconds(device), rel=0.1)

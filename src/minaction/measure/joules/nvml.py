@@ -36,6 +36,7 @@ class NvmlMeter:
         uuid: The GPU's, e.g. from `visible_gpus`: numbers change with the environment.
         library: What answers for the driver.
         clock: Seconds since some moment.
+        own: How many processes of ours use it; more are others.
 
     Raises:
         MeterError: There is no such GPU, it is partitioned (MIG), or tells neither joules nor
@@ -52,8 +53,10 @@ class NvmlMeter:
         *,
         library: Any = pynvml,
         clock: Callable[[], float] = time.perf_counter,
+        own: int = 1,
     ) -> None:
         start_nvml(library)
+        self._own = own
         self.scope = f"gpu {uuid}"
         self._nvml, self._clock = library, clock
         self._gpu = self._ask("nvmlDeviceGetHandleByUUID", uuid)
@@ -104,7 +107,9 @@ class NvmlMeter:
             if before is None or after is None:
                 return "whether others use the GPU cannot be told (the driver does not say)"
             most = max(before, after)
-            return f"{most} processes use the GPU" if most > 1 else None
+            if most <= self._own:
+                return None
+            return f"{most} process{'es' * (most > 1)} use{'s' * (most == 1)} the GPU"
 
         return others
 

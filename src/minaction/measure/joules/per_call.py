@@ -63,8 +63,9 @@ class Procedure:
         Args:
             meter: What to read.
         """
-        windows = (self.min_repeats + 1) * LONGER * self.shortest_window_seconds(meter)
-        return self.cool_down_seconds + self.warm_up_seconds + windows
+        window = LONGER * self.shortest_window_seconds(meter)
+        idle = self.cool_down_seconds + window if has_idle_part(meter) else 0.0
+        return idle + self.warm_up_seconds + self.min_repeats * window
 
     def shortest_window_seconds(self, meter: Meter) -> float:
         """Return how long a window must be to hold.
@@ -124,7 +125,7 @@ def measure_per_call(
     how = procedure or Procedure()
     shortest = how.shortest_window_seconds(meter)
     per_second = None
-    if meter.unit == "joules":  # a process has no idle instructions
+    if has_idle_part(meter):
         sleep(how.cool_down_seconds)
         idle = read_window(meter, lambda: sleep(LONGER * max(shortest, 1e-3)), clock=clock)
         if idle.value is not None and idle.window_seconds:
@@ -148,6 +149,11 @@ def measure_per_call(
         if len(windows) >= how.min_repeats and _width(windows) <= how.width:
             break
     return _summary(windows, calls, per_second, how.width)
+
+
+def has_idle_part(meter: Meter) -> bool:
+    """Whether the meter counts while nothing runs: a process has no idle instructions."""
+    return meter.unit == "joules"
 
 
 def _calls(
