@@ -41,6 +41,15 @@ def test_a_damaged_note_is_none(tmp_path, content):
     assert read_activity(tmp_path) is None
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"workers": "a"}, {"began": "now"}, {"finished_before": None}, {"pid": True}]
+)
+def test_a_note_of_other_types_is_none(tmp_path, wrong):
+    with announced(tmp_path, workers=1, finished_before=0):
+        change(tmp_path, host="another", **wrong)
+        assert read_activity(tmp_path) is None
+
+
 def test_a_directory_that_cannot_be_written_does_not_stop_the_driver(tmp_path):
     with announced(tmp_path / "gone", workers=1, finished_before=0):
         assert read_activity(tmp_path / "gone") is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import time
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 
 from minaction.errors import JournalError
 from minaction.study import journal, journal_index, ledger
-from minaction.study.journal import Journal, latest_records, read_records, repeated_runs
+from minaction.study.journal import (
+    Journal,
+    last_records,
+    latest_records,
+    read_records,
+    repeated_runs,
+)
 from minaction.study.journal_index import INDEX_NAME, read_ledger
 from minaction.study.record import Record, RunStatus
 
@@ -231,6 +238,30 @@ def test_a_journal_that_is_edited_while_it_is_written_gets_no_index(directory):
     assert_true(directory)
 
 
+def test_a_part_that_is_edited_while_the_journal_is_written_is_compared(tmp_path):
+    write(tmp_path, *(record(n) for n in range(30)), rotate_bytes=PART)
+    part = sorted(tmp_path.glob("*.gz"))[0]
+    with Journal(tmp_path, rotate_bytes=PART) as opened:
+        text = gzip.decompress(part.read_bytes())
+        part.write_bytes(gzip.compress(text.replace(b'"0000000000000001"', b'"0000000000000f01"')))
+        for number in range(30, 60):
+            opened.append(record(number))
+    said, true = facts(tmp_path)
+    assert said == true
+    assert record(1).run_id not in read_ledger(tmp_path).finished()
+
+
+def test_a_last_line_without_its_newline_counts_for_everybody(tmp_path):
+    write(tmp_path, record(1), record(2))
+    with (tmp_path / "journal.jsonl").open("a") as file:
+        file.write(record(3, RunStatus.FAILED, "no luck").to_line())
+    said, true = facts(tmp_path)
+    assert said == true
+    assert len(said[0]) == 3
+    assert list(last_records(tmp_path)) == latest_records(tmp_path)
+    assert_true(tmp_path)
+
+
 @pytest.mark.parametrize("change", ["replaced", "removed", "damaged"])
 def test_parts_are_not_taken_on_trust(tmp_path, change):
     write(tmp_path, *(record(n) for n in range(30)), rotate_bytes=PART)
@@ -243,6 +274,9 @@ def test_parts_are_not_taken_on_trust(tmp_path, change):
         assert len(repeated_runs(tmp_path)) > 3
     elif change == "removed":
         parts[-1].unlink()
+        with pytest.raises(JournalError, match=r"missing; .*, or delete journal\.index if"):
+            read_ledger(tmp_path)
+        (tmp_path / INDEX_NAME).unlink()
         said, true = facts(tmp_path)
         assert said == true
     else:

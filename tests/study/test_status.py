@@ -138,7 +138,7 @@ def test_a_torn_line_is_seen_when_it_is_whole(directory):
     watch = StudyWatch(directory)
     line = record(runs(STUDY)[0]).to_line()
     with (directory / JOURNAL_NAME).open("a") as file:
-        for part, done in [(line[:40], 0), (line[40:], 0), ("\n", 1)]:
+        for part, done in [(line[:40], 0), (line[40:], 1), ("\n", 1)]:
             file.write(part)
             file.flush()
             assert watch.look().done == done

@@ -73,7 +73,8 @@ def study_run(
         typer.Option(
             min=1,
             metavar="MIB",
-            help="Compress the journal, part by part, whenever it has grown by so many MiB.",
+            help="Compress the journal, part by part, whenever it has grown by so many MiB; to "
+            "be given again with every resume.",
             show_default=False,
         ),
     ] = None,
@@ -91,7 +92,9 @@ def study_run(
 @app.command("status")
 def study_status(
     directory: StudyDir,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on until all runs are done.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on until all runs are done, or the driver ends.")
+    ] = False,
     every: Annotated[
         float | None,
         typer.Option(min=0.1, max=3600, help="Seconds between two looks of --watch; default: 2."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ _BACK = "\r\x1b[K"  # to the line's start, and clear it
 
 
 def watch_study(directory: Path, every: float, as_json: bool) -> None:
-    """Show how far a study is until all its runs are done; only reads.
+    """Show how far a study is until its runs are done or its driver has ended; only reads.
 
     One line that changes on a terminal, elsewhere or as JSON a line for each change.
 
@@ -35,12 +36,13 @@ def watch_study(directory: Path, every: float, as_json: bool) -> None:
             started = time.monotonic()
             found = watch.look()
             if overwrite:
-                typer.echo(_BACK + progress_line(found), nl=False)
+                width = shutil.get_terminal_size().columns - 1  # the line must stay one
+                typer.echo(_BACK + progress_line(found)[:width], nl=False)
             elif shown is None or _changed(shown, found):
                 typer.echo(json.dumps(found.to_dict()) if as_json else progress_line(found))
-            shown = found
-            if found.done >= found.total:
+            if found.done >= found.total or (shown and shown.running and not found.running):
                 return
+            shown = found
             time.sleep(max(every, (time.monotonic() - started) / SHARE))
     finally:
         if overwrite:

@@ -15,6 +15,7 @@ from minaction.errors import StorageError
 from minaction.study.directory import write_text_atomically
 
 ACTIVITY_NAME = "driver.json"
+_TYPES = {"host": str, "pid": int, "workers": int, "began": float, "finished_before": int}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,8 @@ def read_activity(directory: str | Path) -> Activity | None:
     """
     try:
         activity = Activity(**json.loads((Path(directory) / ACTIVITY_NAME).read_text("utf-8")))
+        if any(type(value) is not _TYPES[name] for name, value in asdict(activity).items()):
+            return None
         alive = activity.host != platform.node() or _is_alive(activity.pid)
     except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return None

@@ -151,8 +151,11 @@ class Journal:
 
     def _compress_parts(self) -> None:
         if self._rotate_bytes:
-            with contextlib.suppress(OSError):
-                compress_parts(self.path.parent)
+            with contextlib.suppress(OSError, MinActionError):
+                done = compress_parts(self.path.parent)
+                with open_journal(self.path.parent) as view:
+                    for number in done:
+                        self._ledger.files[number - 1].mark = view.mark(number)
 
     def _write_index(self, after: int) -> None:
         """Store the index once so many bytes are not in it; where that fails, there is none.

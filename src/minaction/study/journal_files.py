@@ -41,16 +41,21 @@ class Line(NamedTuple):
     content: bytes
 
 
+Mark = list[int]
+"""Inode, size and times of change of a file: what is not the same once it was changed."""
+
+
 class JournalView:
     """A journal's files as they were at one moment; what a writer adds later is not seen.
 
     Attributes:
         count: How many files there are.
+        parts: How many of them were rotated away.
     """
 
     def __init__(self, directory: Path, parts: int, live: BinaryIO | None) -> None:
-        self.count = parts + (live is not None)
-        self._directory, self._parts, self._live = directory, parts, live
+        self.count, self.parts = parts + (live is not None), parts
+        self._directory, self._live = directory, live
 
     def lines(self, file: int = 1, offset: int = 0, after: int = 0) -> Iterator[Line]:
         """Yield every line from a place on; a torn last line is passed over.
@@ -95,6 +100,15 @@ class JournalView:
             with _reading(path):
                 yield path, stream  # pyright: ignore[reportReturnType]
 
+    def mark(self, file: int) -> Mark:
+        """Return what changes when a file is changed.
+
+        Raises:
+            StorageError: If the disk refuses.
+        """
+        found = self.stat(file)
+        return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
     def stat(self, file: int) -> os.stat_result:
         """Return what the file system says of a file.
 
@@ -109,7 +123,7 @@ class JournalView:
 
     def is_live(self, file: int) -> bool:
         """Whether a file is the one that grows."""
-        return file > self._parts
+        return file > self.parts
 
     def _open_part(self, file: int) -> tuple[Path, BinaryIO]:
         path = part_path(self._directory, file)
@@ -117,7 +131,7 @@ class JournalView:
         for candidate in (packed, path, packed):  # it may be compressed just now
             with _reading(candidate), contextlib.suppress(FileNotFoundError):
                 return candidate, candidate.open("rb")
-        raise _missing(path)
+        raise missing_part(path)
 
 
 @contextlib.contextmanager
@@ -155,28 +169,34 @@ def part_count(directory: str | Path) -> int:
     """Return the number of parts that were rotated away.
 
     Raises:
-        JournalError: If one of them is missing.
+        JournalError: If one before the last of them is missing.
         StorageError: If the disk refuses.
     """
     with _reading(Path(directory)):
         return _count_parts(Path(directory))
 
 
-def compress_parts(directory: Path) -> None:
+def compress_parts(directory: Path) -> list[int]:
     """Compress the parts that are not yet; each appears whole and then takes the other's place.
 
     Call it with the directory's lock held.
 
+    Returns:
+        The numbers of the parts that were not.
+
     Raises:
         OSError: If the disk refuses; every part is there in one form or the other.
     """
+    done = []
     for number in range(1, _count_parts(directory) + 1):
         path = part_path(directory, number)
         packed = path.with_name(f"{path.name}.gz")
         if path.exists():
             if not packed.exists():
                 _compress(path, packed)
+                done.append(number)
             path.unlink()
+    return done
 
 
 def _compress(path: Path, packed: Path) -> None:
@@ -329,11 +349,12 @@ def _count_parts(directory: Path) -> int:
     }
     for number in range(1, len(found) + 1):
         if number not in found:
-            raise _missing(part_path(directory, number))
+            raise missing_part(part_path(directory, number))
     return len(found)
 
 
-def _missing(path: Path) -> JournalError:
+def missing_part(path: Path) -> JournalError:
+    """Return the error that says which part is missing."""
     return JournalError(
         one_line(f"{path}.gz: this part of the journal is missing; restore it from a copy")
     )

@@ -16,8 +16,14 @@ from array import array
 from pathlib import Path
 from typing import Any
 
-from minaction.errors import MinActionError
-from minaction.study.journal_files import JournalView, open_journal
+from minaction.errors import JournalError, MinActionError
+from minaction.study.journal_files import (
+    JournalView,
+    Mark,
+    missing_part,
+    open_journal,
+    part_path,
+)
 from minaction.study.ledger import BLOCK, ID_BYTES, BlockDigests, Covered, Ledger
 from minaction.study.record import SCHEMA
 
@@ -26,6 +32,8 @@ WORTH_BYTES = 1 << 24
 """A journal below this size is parsed sooner than its index is checked."""
 _FORMAT = 1
 _DIGEST_BYTES = 64
+_COMPARED: Mark = [0, 0, 0, 0]
+"""In place of the mark of a part that may not be the one that was read: it fits no file."""
 
 
 def read_ledger(directory: str | Path) -> Ledger:
@@ -57,7 +65,7 @@ def write_index(directory: Path, ledger: Ledger) -> None:
     """
     if ledger.unusual:
         return
-    content = _spelled(ledger, _marks(directory, len(ledger.files)))
+    content = _spelled(ledger, _marks(directory, ledger))
     digest = hashlib.sha256()
     for part in content:
         digest.update(part)
@@ -72,7 +80,7 @@ def write_index(directory: Path, ledger: Ledger) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _spelled(ledger: Ledger, marks: list[list[int]]) -> tuple[bytes | bytearray, ...]:
+def _spelled(ledger: Ledger, marks: list[Mark]) -> tuple[bytes | bytearray, ...]:
     files = [
         {
             "lines": covered.lines,
@@ -103,13 +111,20 @@ def _load(path: Path, view: JournalView) -> Ledger:
         ledger, stored = _parse(path.read_bytes())
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Ledger()
+    if len(stored) - 1 > view.parts:
+        raise JournalError(
+            f"{missing_part(part_path(path.parent, view.parts + 1))}, or delete {path.name} if it "
+            "is gone for good"
+        )
     current = True
     for number, file in enumerate(stored, start=1):
-        unchanged = number <= view.count and _mark(view, number) == file["mark"]
+        mark = view.mark(number) if number <= view.count else None
+        unchanged = mark == file["mark"]
         covered = _confirmed(view, number, file, unchanged, last=number == len(stored))
         if covered is None:
             ledger.forget(number - 1)
             break
+        covered.mark = mark
         ledger.files[number - 1] = covered
         current &= unchanged
     ledger.stored = ledger.size if current else 0  # one that had to be compared is written again
@@ -164,15 +179,15 @@ def _confirmed(
     return Covered(**known, digests=BlockDigests(blocks, rest))
 
 
-def _marks(directory: Path, files: int) -> list[list[int]]:
+def _marks(directory: Path, ledger: Ledger) -> list[Mark]:
+    """Return the marks of a journal's files, of parts only where they are as they were read."""
+    last = len(ledger.files)
     with open_journal(directory) as view:
-        return [_mark(view, number) for number in range(1, files + 1)]
-
-
-def _mark(view: JournalView, number: int) -> list[int]:
-    """Return what changes when a file is changed."""
-    found = view.stat(number)
-    return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+        marks = [view.mark(number) for number in range(1, last + 1)]
+    return [
+        mark if number == last or mark == covered.mark else _COMPARED
+        for number, (mark, covered) in enumerate(zip(marks, ledger.files, strict=True), start=1)
+    ]
 
 
 def _digest(content: bytes) -> str:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from minaction.study.journal_files import JournalView
+from minaction.study.journal_files import JournalView, Mark
 from minaction.study.record import RunStatus, parse_line
 
 BLOCK = 1 << 22
@@ -70,11 +70,14 @@ class Covered:
         lines: Lines of it.
         size: Bytes these are, uncompressed.
         digests: Of these bytes.
+        mark: What the file system said of the file before it was read, where it is a part that
+            changes no more; None: not known.
     """
 
     lines: int = 0
     size: int = 0
     digests: BlockDigests = field(default_factory=BlockDigests)
+    mark: Mark | None = None
 
     def add(self, line: bytes) -> None:
         """Cover one more line."""
@@ -109,18 +112,29 @@ class Ledger:
         return len(self.statuses)
 
     def catch_up(self, view: JournalView) -> None:
-        """Take in every line of a journal that is not known yet, complete ones only.
+        """Take in every line of a journal that is not known yet.
+
+        A last line that only lacks its newline counts, but is not covered: a writer may be about to
+        write the rest.
 
         Raises:
             JournalError: If a line cannot be read; the message names file and line.
             StorageError: If the disk refuses the read.
         """
+        self.forget(len(self.files))  # a line that was not covered
         file = max(1, len(self.files))
         known = self.files[-1] if self.files else Covered()
+        marks = {number: view.mark(number) for number in range(file, view.parts + 1)}
         for line in view.lines(file, known.size, known.lines):
             record = parse_line(line.path, line.number, line.content)
-            if line.content.endswith(b"\n"):
-                self.note(line.file, line.content, record.run_id, record.status, record.error)
+            said = record.run_id, record.status, record.error
+            if line.content.endswith(b"\n") or not view.is_live(line.file):
+                self.note(line.file, line.content, *said)
+            else:
+                self._add(*said)
+        for number, mark in marks.items():
+            if number <= len(self.files):
+                self.files[number - 1].mark = mark
 
     def may_be_of(self, view: JournalView) -> bool:
         """Whether a journal has grown from the one this is of, as far as sizes tell."""
@@ -133,6 +147,13 @@ class Ledger:
         self, file: int, content: bytes, run_id: str, status: RunStatus, error: str | None
     ) -> None:
         """Take in one more line of a file, numbered from 1, and what it says."""
+        self._add(run_id, status, error)
+        while len(self.files) < file:
+            self.files.append(Covered())
+        self.files[-1].add(content)
+        self.size += len(content)
+
+    def _add(self, run_id: str, status: RunStatus, error: str | None) -> None:
         if _PLAIN_ID.fullmatch(run_id):
             self.ids += bytes.fromhex(run_id)
         else:
@@ -142,10 +163,6 @@ class Ledger:
             message = self.messages.setdefault(error, len(self.messages))
             self.failures.extend((len(self), message))
         self.statuses.append(STATUSES.index(status))
-        while len(self.files) < file:
-            self.files.append(Covered())
-        self.files[-1].add(content)
-        self.size += len(content)
 
     def forget(self, files: int) -> None:
         """Keep only what the first `files` files say."""

@@ -202,6 +202,7 @@ def _write_journal(sources: Sequence[_Source], directory: Path) -> None:
             errors = source.ledger.error_at()
             for number, name, content in source.last_lines():
                 if name in source.taken:
+                    content = content if content.endswith(b"\n") else content + b"\n"
                     file.write(content)
                     ledger.note(1, content, name, source.latest[name], errors.get(number))
         file.flush()
@@ -211,7 +212,8 @@ def _write_journal(sources: Sequence[_Source], directory: Path) -> None:
 
 
 def _copy_weights(source: _Source, directory: Path) -> None:
-    for name in source.taken:
+    odd = set(source.ledger.unusual.values())  # no program makes them, and they may be paths
+    for name in source.taken - odd:
         path, copy = weights_path(source.path, name), weights_path(directory, name)
         if path.is_file():
             copy.parent.mkdir(exist_ok=True)
@@ -238,8 +240,8 @@ def _new_directory(out: Path) -> Iterator[Path]:
             with lock_directory(partial):
                 yield partial
                 sync_directory(partial)
-            (partial / LOCK_NAME).unlink(missing_ok=True)
-            partial.rename(out)
+                partial.rename(out)
+            (out / LOCK_NAME).unlink(missing_ok=True)
             sync_directory(out.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
