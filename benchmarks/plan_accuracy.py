@@ -1,7 +1,7 @@
 """How well `minaction study plan` predicts what a study takes.
 
-Each small study is planned, then run as a user would, once or several times (`--repeats`); compared are the
-predicted and the actual seconds from the start to the last record, the report aside.
+Each small study is planned, then run as a user would, once or several times (`--repeats`); compared
+are the predicted and the actual seconds from the start to the last record, the report aside.
 
     python benchmarks/plan_accuracy.py --out results/benchmarks/plan_accuracy.json
 """

@@ -64,18 +64,19 @@ def digits(fold: dict[str, Any]) -> str:
 def sweep_section() -> str:
     """Return the tables of `results/lambda_sweep`."""
     study, findings = sweep_findings()
-    tables = "\n".join(sweep_table(table) for table in findings["lambda_tables"])
+    shown = "\n".join(sweep_table(table) for table in findings["lambda_tables"])
+    (parameters,), (energy,) = study.levels["parameters"], study.levels["energy"]
     headlines = "".join(f"- {line}\n" for line in findings["headlines"])
     return (
         f"{findings['counts']['done']} runs, {study.seeds} seeds per row, "
-        f"{study.levels['epochs'][0]} epochs, 100,000 parameters, activation energy. Raw energy "
-        "also falls by mere rescaling of a network's weights, which does not change its function; "
-        "gauge-fixed energy is what is left when that is taken out, and *rescaling* is its share "
-        "of the fall on a log scale. Brackets are 95 % intervals over seeds, paired with "
+        f"{study.levels['epochs'][0]} epochs, {parameters:,} parameters, {energy} energy. "
+        "Raw energy also falls by mere rescaling of a network's weights, which does not change its "
+        "function; gauge-fixed energy is what is left when that is taken out, and *rescaling* is "
+        "its share of the fall on a log scale. Brackets are 95 % intervals over seeds, paired with "
         "lambda = 0; *selected* is what the rule in the study file chose on the validation split. "
         "The whole report is "
         "[results/lambda_sweep/report.html](../results/lambda_sweep/report.html).\n\n"
-        f"{headlines}\n{tables}\n"
+        f"{headlines}\n{shown}\n"
     )
 
 

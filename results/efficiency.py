@@ -20,7 +20,7 @@ from typing import Any
 from minaction.data.sources import SOURCES
 from minaction.errors import InputError, MinActionError
 from minaction.report.analysis.efficiency_gains import efficiency_verdict
-from minaction.report.efficiency import TUNING_SEEDS, UNITS, efficiency
+from minaction.report.efficiency import TUNING_SEEDS, UNITS, efficiency, setting_text
 from minaction.study.design import run_id, runs
 from minaction.study.directory import load_study_directory, write_text_atomically
 from minaction.study.journal import latest_records
@@ -50,13 +50,15 @@ def summarise(directories: Sequence[Path], tuning_seeds: int) -> dict[str, Any]:
     """Return the efficiency that studies found, and how many of their runs are there.
 
     Raises:
-        InputError: Two of the studies have a data set in common.
+        InputError: Two of the studies have a data set in common, or other models or lambdas.
         MinActionError: A study cannot be read, or they do not allow a summary.
     """
     studies = [load_study_directory(directory) for directory in directories]
     datasets = [name for study in studies for name in study.factors.dataset]
     if len(set(datasets)) < len(datasets):
         raise InputError("the studies have a data set in common; give studies of different ones")
+    if len({(study.factors.model, study.factors.lam) for study in studies}) > 1:
+        raise InputError("the studies differ in their models or lambdas; give ones that do not")
     planned = {run_id(config) for study in studies for config in runs(study)}
     records = [r for d in directories for r in latest_records(d) if r.run_id in planned]
     modalities = {name: source.modality for name, source in SOURCES.items()}
@@ -99,7 +101,7 @@ def targets(found: dict[str, Any]) -> str:
     """Return the table of targets."""
     rows = (
         f"| {row['dataset']} | {row['modality']} | {row['model']} at "
-        f"{setting(row)} | "
+        f"{setting_text(row)} | "
         f"{100 * row['accuracy']:.2f} (n = {row['n']}) | {100 * row['target']:.2f} |\n"
         for row in found["targets"]
     )
@@ -107,11 +109,6 @@ def targets(found: dict[str, Any]) -> str:
         "| data set | modality | best conventional | accuracy, % | target, % |\n"
         f"|---|---|---|---|---|\n{''.join(rows)}"
     )
-
-
-def setting(row: dict[str, Any]) -> str:
-    """Return a learning rate and, where the study says so, an initialisation."""
-    return f"{row['lr']:g}" if row["init"] is None else f"{row['lr']:g}, {row['init']}"
 
 
 def gains(found: dict[str, Any]) -> str:
@@ -152,8 +149,8 @@ def costs(found: dict[str, Any]) -> str:
         edge = " (edge of the rates)" if first["lr_at_edge"] else ""
         cells = " | ".join(cost(by_unit.get(unit)) for unit in UNITS)
         text += (
-            f"| {dataset} | {model} | {setting(first)}{edge} | {first['n']} | {first['censored']} "
-            f"| {cells} |\n"
+            f"| {dataset} | {model} | {setting_text(first)}{edge} | {first['n']} "
+            f"| {first['censored']} | {cells} |\n"
         )
     return text
 

@@ -229,7 +229,7 @@ def test_the_script_writes_the_same_numbers_twice(make, script):
     found = json.loads(text)
     assert (found["planned"], found["recorded"]) == (60, 60)
     page = (directory / "efficiency.md").read_text()
-    assert "| digits | vision | mlp at 0.001 | 80.00 (n = 5) | 76.00 |" in page
+    assert "| digits | vision | mlp at lr 0.001 | 80.00 (n = 5) | 76.00 |" in page
     assert "| **vision** | lagrangian | best | 56 (" in page
     script.main([str(directory), "--tuning-seeds", "2"])
     assert (directory / "efficiency.json").read_text() == text

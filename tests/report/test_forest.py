@@ -21,7 +21,8 @@ def test_effect_sizes_are_those_of_the_table_without_the_residual(analysis):
     del effects["Residual"]
     for series, size in (("partial η²", "partial_eta_sq"), ("ω²", "omega_sq")):
         assert [point["label"] for point in forest[series]] == [
-            name.replace(":", " \u00d7 ") for name in effects
+            *("data set", "model", "\u03bb", "data set \u00d7 model", "data set \u00d7 \u03bb"),
+            *("model \u00d7 \u03bb", "data set \u00d7 model \u00d7 \u03bb", "seed (block)"),
         ]
         for point, row in zip(forest[series], effects.values(), strict=True):
             ends = (row[size], row[f"{size}_low"], row[f"{size}_high"])
@@ -43,7 +44,7 @@ def test_rows_come_from_the_top_and_an_estimate_beyond_its_interval_keeps_it(ana
     spec = effect_figure([{**table, "rows": rows}]).panels[0].spec
     partial = spec["data"][0]
     assert partial["y"] == sorted(partial["y"], reverse=True)
-    assert spec["layout"]["yaxis"]["ticktext"][0] == "dataset"
+    assert spec["layout"]["yaxis"]["ticktext"][0] == "data set"
     bars = partial["error_x"]
     assert 0.5 + bars["array"][0] == pytest.approx(0.1)
     assert 0.5 - bars["arrayminus"][0] == pytest.approx(0.0)

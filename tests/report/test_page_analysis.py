@@ -63,15 +63,15 @@ def test_effects_have_their_tests_sizes_and_intervals(sweep):
     cells = cells_of(page)
     rows = findings["analysis"]["factorial"][1]["rows"]
     at = "analysis.factorial.1.rows"
-    assert [cells[f"{at}.{i}.effect"] for i in range(3)] == ["dataset", "model", "lam"]
-    assert cells[f"{at}.3.effect"] == "dataset \u00d7 model"
+    assert [cells[f"{at}.{i}.effect"] for i in range(3)] == ["data set", "model", "\u03bb"]
+    assert cells[f"{at}.3.effect"] == "data set \u00d7 model"
     row = rows[1]
     assert cells[f"{at}.1.partial_eta_sq"] == (
         f"{row['partial_eta_sq']:.3f} {row['partial_eta_sq_low']:.3f} to "
         f"{row['partial_eta_sq_high']:.3f}"
     )
     last = len(rows) - 1
-    assert cells[f"{at}.{last}.effect"] == "Residual"
+    assert cells[f"{at}.{last}.effect"] == "residual"
     assert cells[f"{at}.{last}.F"] == cells[f"{at}.{last}.p"] == "—"
     assert "2 dataset \u00d7 2 model \u00d7 5 lam; type III" in cells["analysis.crossing"]
 
@@ -133,7 +133,7 @@ def test_collapsed_runs_have_a_table_beside(make):
     assert cells["analysis.factorial.0.with_collapsed.collapsed"] == (
         "The same with 4 collapsed runs"
     )
-    assert cells["analysis.factorial.0.with_collapsed.rows.0.effect"] == "dataset"
+    assert cells["analysis.factorial.0.with_collapsed.rows.0.effect"] == "data set"
 
 
 def efficient(make):

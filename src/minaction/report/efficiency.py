@@ -135,6 +135,12 @@ def efficiency(
     }
 
 
+def setting_text(row: Mapping[str, Any]) -> str:
+    """Write a setting: its learning rate and, where the study says so, its initialisation."""
+    rate = f"lr {row['lr']:g}"
+    return rate if row["init"] is None else f"{rate}, {row['init']}"
+
+
 def place_of(run: Run) -> tuple[str, str, float, str, int]:
     """Return where a run stands in the crossing."""
     return run.dataset, run.model, run.lr, run.init or "", run.seed

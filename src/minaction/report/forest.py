@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from minaction.report.analysis.factorial import BLOCKS
 from minaction.report.efficiency import UNITS
 from minaction.stats.factorial_data import RESIDUAL
 
@@ -39,8 +40,17 @@ def effect_forest(table: Mapping[str, Any]) -> Forest:
 
 
 def effect_name(effect: str) -> str:
-    """Return an effect as it is written for people: dataset × model."""
-    return effect.replace(":", " \u00d7 ")
+    """Write an effect as `data set × model × λ`."""
+    return " \u00d7 ".join(FACTOR_NAMES.get(part, part) for part in effect.split(":"))
+
+
+FACTOR_NAMES = {
+    "dataset": "data set",
+    "lam": "\u03bb",
+    BLOCKS: f"{BLOCKS} (block)",
+    RESIDUAL: "residual",
+}
+"""Of effects; other factors go by their own."""
 
 
 def gain_forests(efficiency: Mapping[str, Any]) -> dict[str, Forest]:

@@ -8,6 +8,7 @@ from typing import Any
 from minaction.report import formatting as write
 from minaction.report.analysis.crossing import described
 from minaction.report.analysis.factorial import Table
+from minaction.report.efficiency import setting_text
 from minaction.report.figures_compared import UNIT_NAMES
 from minaction.report.forest import effect_name
 from minaction.report.markup import cell, details, element, row_heading, table
@@ -256,7 +257,7 @@ def gain_tables(findings: Findings) -> str:
             row_heading(f"{at}.targets.{index}.dataset", one["dataset"]),
             cell(f"{at}.targets.{index}.target", write.accuracy(one["target"])),
             cell(f"{at}.targets.{index}.model", one["model"], kind="text"),
-            cell(f"{at}.targets.{index}.lr", f"{one['lr']:g}"),
+            cell(f"{at}.targets.{index}.lr", setting_text(one), kind="text"),
             cell(f"{at}.targets.{index}.n", write.count(one["n"])),
         ]
         for index, one in enumerate(efficiency["targets"])
@@ -266,13 +267,13 @@ def gain_tables(findings: Findings) -> str:
         rows[one["dataset"] is not None].append(gain_row(f"{at}.gains.{index}", one))
     note = (
         "Gain: 1 \u2212 cost to reach the target / the reference's cost, at \u03bb = 0. The target "
-        "is 95 % of the best conventional network's mean final validation accuracy; learning rates "
-        f"are chosen on the first {efficiency['tuning_seeds']} seeds, costs are those of the "
-        "others. Runs that never reach the target are censored. Second lines are 95 % bootstrap "
-        "intervals, seeds resampled; over several data sets the gain is that of the geometric mean "
-        "ratio."
+        "is 95 % of the best conventional network's mean final validation accuracy; settings "
+        "(learning rates and, where a study has them, initialisations) are chosen on the first "
+        f"{efficiency['tuning_seeds']} seeds, costs are those of the others. "
+        "Runs that never reach the target are censored. Second lines are 95 % bootstrap intervals, "
+        "seeds resampled; over several data sets the gain is that of the geometric mean ratio."
     )
-    headings = ["data set", "target", "set by", "learning rate", "runs"]
+    headings = ["data set", "target", "set by", "setting", "runs"]
     columns = ["", "network", "in", "against", "gain", "runs"]
     return "\n".join(
         [

@@ -34,8 +34,8 @@ def target_costs(frame: pd.DataFrame, records: Sequence[Record]) -> list[dict[st
 
     Returns:
         One entry per data set whose histories say what had been spent: `modality`, `dataset`,
-        `target` (`model`, `accuracy`, `n`, `value`; None where no conventional network has been
-        trained without a failure) and `arms`, one per network: `curve`, `model`, `n`, `censored`
+        `target` (`curve`, `accuracy`, `n`, `value`; None where no conventional network has been
+        trained without a failure) and `arms`, one per network: `curve`, `n`, `censored`
         and by unit, None where it was not recorded, `median`, an interval, and `band`, the share of
         runs that have reached the target (`cost`, `estimate`, `low`, `high`, and `end`, the most
         any run spent).
@@ -118,7 +118,6 @@ def target_of(arms: Mapping[str, Sequence[Run]]) -> dict[str, Any] | None:
         "curve": best,
         "accuracy": means[best],
         "n": len(arms[best]),
-        "share": SHARE,
         "value": SHARE * means[best],
     }
 

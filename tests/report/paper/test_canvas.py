@@ -10,7 +10,7 @@ import matplotlib as mpl
 import pytest
 
 from minaction.report.paper.canvas import WIDTHS, columns, draw, pdf
-from minaction.report.paper.drawing import Drawing, Entry, Label, Panel, in_letters, sheets
+from minaction.report.paper.drawing import Drawing, Label, Panel, in_letters, sheets
 from minaction.report.paper.style import entries, looks, plain
 
 DRAWN = """
@@ -152,4 +152,3 @@ def test_any_name_can_be_in_a_legend_and_a_title():
 def test_a_single_group_needs_no_legend():
     assert entries(looks(["cnn"])) == []
     assert [entry.text for entry in entries(looks(["cnn", "mlp", "cnn"]))] == ["cnn", "mlp"]
-    assert isinstance(entries(looks("ab"))[0], Entry)

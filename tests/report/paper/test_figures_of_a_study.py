@@ -36,7 +36,7 @@ def test_a_sweep_has_every_figure_but_gains(press, make):
     assert "conventional models only" in found["efficiency-gains"].reason
     for drawing in found.values():
         if isinstance(drawing, Drawing):
-            assert axes_of(drawing)
+            assert all(axes.has_data() for axes in axes_of(drawing))
             assert "error bars" in drawing.caption or "intervals" in drawing.caption
 
 

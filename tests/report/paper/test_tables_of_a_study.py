@@ -10,6 +10,7 @@ from minaction.report.paper.anova_table import CONVENTION
 from minaction.report.paper.captions import Captioned, latex_captions, macro, markdown_captions
 from minaction.report.paper.drawing import Missing
 from minaction.report.paper.table import Column, PaperTable, as_csv, as_latex, bare
+from minaction.report.paper.tables import BUDGET_NOTE
 from minaction.stats.anova import factorial_anova
 
 
@@ -58,7 +59,7 @@ def test_what_is_printed_of_a_lambda_table(press, make):
 def test_a_budget_says_which_lambda_it_found(press, make):
     table = press.tables(make.budgeted)["lambda"]
     assert r"$\lambda$ found" in as_latex(table)
-    assert "budgets" in table.caption or "budget found" in table.caption
+    assert BUDGET_NOTE in table.caption
 
 
 def test_the_anova_names_its_convention(sweep):

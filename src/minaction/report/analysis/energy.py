@@ -27,9 +27,9 @@ FINDING = Finding(
         "a curve (a data set, a model) holds where, at the lambda chosen on validation, the 95 % "
         f"interval of the fall of the raw energy is above {FOLD:,.0f}-fold and that of the change "
         f"of test accuracy within {CHANGE_PP} pp, all runs ok; it fails where at every lambda one "
-        "of the two is shown to be false, and the study has all of the finding's lambdas. "
-        "Supported where all curves of both data sets hold, contradicted where all of one data "
-        "set fail, else not decided"
+        "of the two is shown to be false, or all runs collapsed, and the study has all of the "
+        "finding's lambdas. Supported where all curves of both data sets hold, contradicted where "
+        "all of one data set fail, else not decided"
     ),
 )
 

@@ -9,8 +9,10 @@ from typing import Any
 from minaction.report import formatting as write
 from minaction.report.analysis.analyse import Analysis
 from minaction.report.analysis.architecture import numbers
+from minaction.report.analysis.cautions import p_text
 from minaction.report.analysis.crossing import described
 from minaction.report.analysis.factorial import Table
+from minaction.report.efficiency import setting_text
 from minaction.report.headlines import shortened
 from minaction.report.summary import HEADER, aligned, summary_row
 from minaction.study.toml_text import one_line
@@ -110,11 +112,6 @@ def factorial(table: Table) -> Iterator[str]:
         yield from aligned([COLLAPSED, *rows])
 
 
-def p_text(p: float) -> str:
-    """Write a p value with its relation."""
-    return write.p_value(p) if p < 0.001 else f"= {write.p_value(p)}"
-
-
 def effect(row: dict[str, Any]) -> tuple[str, ...]:
     """Return the cells of one effect."""
     tested = row["F"] is not None
@@ -147,7 +144,7 @@ def gains(efficiency: dict[str, Any]) -> Iterator[str]:
     for target in efficiency["targets"]:
         yield (
             f"  target on {target['dataset']}: {write.accuracy(target['target'])}, from "
-            f"{target['model']} at lr {target['lr']:g} (n = {target['n']})"
+            f"{target['model']} at {setting_text(target)} (n = {target['n']})"
         )
     yield from aligned([GAINS, *map(gain, efficiency["gains"])])
 

@@ -8,10 +8,10 @@ from typing import Any
 from minaction.report import formatting as write
 from minaction.report.analysis.cautions import p_text
 from minaction.report.analysis.factorial import BLOCKS, SS_TYPE
+from minaction.report.forest import effect_name
 from minaction.report.paper.drawing import Missing
 from minaction.report.paper.table import Column, PaperTable, bare
 from minaction.stats.effect_size import CONVENTIONS
-from minaction.stats.factorial_data import RESIDUAL
 
 CONVENTION = "effectsize"
 """Of the intervals of partial eta squared: the one that `factorial_anova` takes by default."""
@@ -65,20 +65,6 @@ def anova_row(row: dict[str, Any], n: int) -> dict[str, Any]:
         for name in ("partial_eta_sq", "omega_sq")
     }
     return {**row, **sizes, "effect": effect_name(row["effect"])}
-
-
-def effect_name(effect: str) -> str:
-    """Write an effect as `data set × model × λ`."""
-    return " \u00d7 ".join(FACTOR_NAMES.get(part, part) for part in effect.split(":"))
-
-
-FACTOR_NAMES = {
-    "dataset": "data set",
-    "lam": "\u03bb",
-    BLOCKS: f"{BLOCKS} (block)",
-    RESIDUAL: "residual",
-}
-"""Of effects; other factors go by their own."""
 
 
 def thousandths(value: float) -> str:

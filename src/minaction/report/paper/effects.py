@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 
 from minaction.report import formatting as write
 from minaction.report.analysis.architecture import numbers
-from minaction.report.paper.anova_table import convention, effect_name
+from minaction.report.forest import effect_name
+from minaction.report.paper.anova_table import convention
 from minaction.report.paper.drawing import Drawing, Entry, Missing, Panel
 from minaction.report.paper.style import GREY_LOOK, Look, entries, look, looks, plain
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minaction.errors import InputError
+from minaction.report.frame import naming_journal
 from minaction.report.paper.anova_table import anova_tables
 from minaction.report.paper.canvas import WIDTHS, pdf
 from minaction.report.paper.captions import Captioned, latex_captions, markdown_captions
@@ -71,7 +72,8 @@ def write_paper(directory: str | Path, output: str | Path) -> Paper:
     folder = Path(output)
     check_place(folder)
     study, records = load_study_directory(directory), latest_records(directory)
-    findings = compute_findings(study, records)
+    with naming_journal(directory):
+        findings = compute_findings(study, records)
     if reason := why_none(findings):
         raise InputError(f"{directory}: {reason}")
     analysis = findings["analysis"]
