@@ -9,6 +9,7 @@ import pytest
 
 from minaction.errors import MeterDeniedError, MeterError
 from minaction.measure.joules.perf import (
+    TASKS,
     PerfMeter,
     instructions_meter,
     perf_joules_meter,
@@ -30,6 +31,14 @@ def allowed():
         PerfEvent("task clock", SOFTWARE, TASK_CLOCK).close()
     except MeterError as error:
         pytest.skip(str(error))
+
+
+def wait_for_the_kernel_to_forget(thread):
+    """Wait on: `join` returns when the Python thread is done, a little before the kernel's."""
+    deadline = time.monotonic() + 10
+    while (TASKS / str(thread.native_id)).exists():
+        assert time.monotonic() < deadline, "the thread has not ended"
+        time.sleep(0.001)
 
 
 def busy(seconds):
@@ -89,6 +98,7 @@ def test_a_thread_that_has_ended_is_told_apart():
     ended = threading.Thread(target=int)
     ended.start()
     ended.join()
+    wait_for_the_kernel_to_forget(ended)
     with pytest.raises(MeterError, match="in a thread that has ended"):
         PerfEvent("task clock", SOFTWARE, TASK_CLOCK, task=ended.native_id)
 
