@@ -171,12 +171,13 @@ def test_a_pt2_file_of_a_compact_network_is_a_model_again(minaction, directory, 
     minaction("compact", directory, "--run", first_run(), "--out", tmp_path, "--no-latency")
     program = tmp_path / f"{first_run()}.pt2"
     code, out, err = minaction(
-        "compact", program, "--data", "digits", "--no-latency", "--json", "--tolerance", 0.2
+        "compact", program, "--data", "digits", "--no-latency", "--json", "--macs", 0.5
     )
     assert (code, err) == (0, "")
     [values] = json.loads(out)
     assert values["removed"]
-    assert all(unit["kind"] == "near-silent" for unit in values["removed"])
+    assert any(unit["kind"] == "least" for unit in values["removed"])
+    assert values["macs_after"] <= 0.5 * values["macs_before"]
     assert values["accuracy"].keys() == {"validation", "test"}
 
 
@@ -188,6 +189,7 @@ def test_a_pt2_file_of_a_compact_network_is_a_model_again(minaction, directory, 
         (["--data", "digits"], "are for a model of yours"),
         (["--tolerance", "1"], "tolerance is 1.0; expected a number from 0 to below 1"),
         (["--tolerance", "-1"], "Invalid value for '--tolerance'"),
+        (["--macs", "2"], "macs is 2.0; expected a share above 0 and up to 1"),
     ],
 )
 def test_wrong_options_for_a_study(minaction, directory, arguments, problem):

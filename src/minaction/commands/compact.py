@@ -47,6 +47,14 @@ def compact(
             min=0, help="Remove units below this share of their layer's largest effect too."
         ),
     ] = 0.0,
+    macs: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Remove units too, those first that the outputs depend on least for their MACs, "
+            "until at most this share of the MACs is left, e.g. 0.25.",
+        ),
+    ] = None,
     fine_tune: Annotated[
         float, typer.Option(min=0, help="Epochs of fine-tuning after the removal (a study's runs).")
     ] = 0.0,
@@ -83,7 +91,9 @@ def compact(
     if Path(target).is_dir():
         from minaction.study.compact_runs import CompactionPlan, compact_runs
 
-        plan = CompactionPlan(tolerance=tolerance, fine_tune_epochs=fine_tune, runtimes=runtimes)
+        plan = CompactionPlan(
+            tolerance=tolerance, macs=macs, fine_tune_epochs=fine_tune, runtimes=runtimes
+        )
         compacted = compact_runs(target, run or (), plan, data_dir=text_of(data_dir))
     else:
         from minaction.compaction.user_model import compact_user_model
@@ -93,7 +103,7 @@ def compact(
         compacted = [
             compact_user_model(
                 target, data, weights=weights, held_out=held_out, tolerance=tolerance,
-                runtimes=runtimes,
+                macs=macs, runtimes=runtimes,
             )
         ]  # fmt: skip
     found = []

@@ -99,6 +99,7 @@ def compact(
     *,
     held_out: Any = None,
     tolerance: float = 0.0,
+    macs: float | None = None,
     batch_size: int = 256,
 ) -> Compaction:
     """Take the units out of a copy of `model` that do nothing on a calibration set.
@@ -114,7 +115,9 @@ def compact(
     With a `tolerance`, units go as well whose effect on each layer that reads them is below that
     fraction of the largest such effect of a unit of their layer. The effect is the root mean
     square of the activation minus the mean that replaces it, times the norm of the weights that
-    read it. Such removals change the network and are listed apart (`approximate`).
+    read it. With a share of `macs`, further units go until no more than that is left: those first
+    whose removal changes the outputs least, to first order, for each MAC it saves, over all layers.
+    Such removals change the network and are listed apart (`approximate`).
 
     At least one unit of a layer stays. Attention and recurrent layers are not taken apart, but the
     feed-forward layers of a transformer are.
@@ -125,6 +128,7 @@ def compact(
             keyword arguments, or an iterable of such batches, which is gone through several times.
         held_out: Other inputs, on which the outputs are compared too.
         tolerance: See above; 0 removes only what does nothing.
+        macs: The share of the MACs of `model` to be left at most, e.g. 0.25; default: any.
         batch_size: Samples per batch where the inputs are not batches already.
 
     Returns:
@@ -132,14 +136,15 @@ def compact(
 
     Raises:
         CompactionError: The model is in training mode, has NaN weights, cannot be copied, traced
-            or run on the calibration set; or has collapsed: it gives the same output for all of it.
-        InputError: `tolerance` or `batch_size` is out of range.
+            or run on the calibration set; or has collapsed: it gives the same output for all of it;
+            or cannot be brought to so few MACs.
+        InputError: `tolerance`, `macs` or `batch_size` is out of range.
 
     Example:
         >>> compaction = compact(model.eval(), x, held_out=x_validation)
         >>> compaction.macs_after / compaction.macs_before
     """
-    _check_arguments(tolerance, batch_size)
+    _check_arguments(tolerance, macs, batch_size)
     _check_model(model)
     batches = Batches(calibration, batch_size, "the calibration set")
     others = None if held_out is None else Batches(held_out, batch_size, "the held-out set")
@@ -149,13 +154,17 @@ def compact(
     shrinking = Shrinking(model=original, batches=batches)
     shrinking.exactly()
     if tolerance:
-        shrinking.once(tolerance)
+        shrinking.below(tolerance)
+        shrinking.exactly()
+    before = cost_of(original, batches.first)
+    if macs is not None:
+        shrinking.down_to(macs * before.macs)
         shrinking.exactly()
     smaller = shrinking.model
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
     for name, parameter in smaller.named_parameters():
         parameter.requires_grad_(trained.get(name, True))
-    before, after = cost_of(original, batches.first), cost_of(smaller, batches.first)
+    after = cost_of(smaller, batches.first)
     return Compaction(
         model=smaller,
         removed=tuple(shrinking.removed),
@@ -177,9 +186,11 @@ def compact(
     )
 
 
-def _check_arguments(tolerance: float, batch_size: int) -> None:
+def _check_arguments(tolerance: float, macs: float | None, batch_size: int) -> None:
     if isinstance(tolerance, bool) or not 0 <= tolerance < 1:
         raise InputError(f"tolerance is {tolerance!r}; expected a number from 0 to below 1")
+    if macs is not None and (isinstance(macs, bool) or not 0 < macs <= 1):
+        raise InputError(f"macs is {macs!r}; expected a share above 0 and up to 1")
     if isinstance(batch_size, bool) or batch_size < 1:
         raise InputError(f"batch_size is {batch_size!r}; expected 1 or more")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from minaction.compaction.coupling import Coupling, Places
 from minaction.compaction.readings import Reading
 
-Kind = Literal["silent", "constant", "unread", "near-silent"]
+Kind = Literal["silent", "constant", "unread", "near-silent", "least"]
 
 PADDED = "it is read through padding with zeros, so it is not constant at the borders"
 TRANSPOSED = "it is read by a transposed convolution, which spreads it unevenly"
@@ -45,10 +45,10 @@ class Judgement:
     effect: Tensor
     mean: Tensor
 
-    def kind(self, unit: int) -> Kind:
-        """Return in which way a unit can be removed."""
+    def kind(self, unit: int, otherwise: Kind) -> Kind:
+        """Return in which way a unit can be removed exactly, or `otherwise` if in none."""
         if not self.exact[unit]:
-            return "near-silent"
+            return otherwise
         return "silent" if self.silent[unit] else "unread" if self.unread[unit] else "constant"
 
     def chosen(self, tolerance: float) -> list[int]:

@@ -124,8 +124,8 @@ def measure(
             value = args[0] if args else kwargs["input"]
             transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
             reading = readings.setdefault(name, Reading(folds=not transposed))
-            dims = module.weight.ndim - 2
-            reading.add(value, value.ndim - dims - 1, inside_share(module, value.shape[-dims:]))
+            axis = channel_axis(module, value)
+            reading.add(value, axis, inside_share(module, value.shape[axis + 1 :]))
 
         handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
 
@@ -142,6 +142,12 @@ def measure(
         if not bool(reading.squares.isfinite().all()):
             raise CompactionError(f"{name} reads NaN or infinite values on {batches.name}")
     return readings, outputs.is_constant
+
+
+def channel_axis(module: nn.Module, value: Tensor) -> int:
+    """Return which axis of a layer's input its channels lie on."""
+    weight: Any = module.weight
+    return value.ndim - (weight.ndim - 2) - 1
 
 
 def inside_share(module: nn.Module, sizes: Iterable[int]) -> float:

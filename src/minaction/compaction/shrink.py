@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
@@ -11,9 +11,14 @@ from minaction.compaction.batches import Batches
 from minaction.compaction.copying import copy_of
 from minaction.compaction.coupling import Coupling, find_couplings
 from minaction.compaction.judgement import Judgement, Kind, judge
+from minaction.compaction.pricing import MacBudget, least_for_their_macs
 from minaction.compaction.readings import Reading, measure
 from minaction.compaction.removal import without
+from minaction.compaction.sensitivity import output_changes
 from minaction.errors import CompactionError
+
+PASS = 0.7
+"""Share of the MACs that a pass on the way to fewer leaves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +29,9 @@ class RemovedUnit:
         layer: Name of the layer with weights that computed it.
         unit: Its index there, as in the original model.
         kind: `"silent"`: 0 wherever it was read; `"constant"`: always the same value there;
-            `"unread"`: all weights that read it are 0; `"near-silent"`: its effect is below the
-            tolerance, so that its removal is an approximation.
+            `"unread"`: all weights that read it are 0; by approximation, `"near-silent"`: its
+            effect is below the tolerance, and `"least"`: the outputs depend on it least for the
+            MACs it costs.
         constant: Its mean where it was read; it went into the biases of the layers reading it.
     """
 
@@ -37,7 +43,7 @@ class RemovedUnit:
     @property
     def exact(self) -> bool:
         """Whether its removal changes nothing on the calibration set."""
-        return self.kind != "near-silent"
+        return self.kind not in ("near-silent", "least")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,74 +77,111 @@ class Shrinking:
 
     def exactly(self) -> None:
         """Take out units that do nothing; others may do nothing without them, so again."""
-        while self.once(tolerance=0.0):
+        while self.below(tolerance=0.0):
             pass
 
-    def once(self, tolerance: float) -> int:
+    def below(self, tolerance: float) -> int:
         """Take out units whose effect is below a tolerance, and return how many they were.
 
         Raises:
             CompactionError: The network cannot be traced or run, or its output is constant.
         """
+        judged, readings = self._judge()
+        self.kept, plan = [], []
+        for coupling, judgement in judged:
+            self._note_kept(coupling, judgement, tolerance)
+            chosen = judgement.chosen(tolerance)
+            if chosen:
+                plan.append(_Removal(coupling, judgement, chosen, "near-silent"))
+        return self._carry_out(plan, readings)
+
+    def down_to(self, macs: float) -> None:
+        """Take out units until no more than so many MACs per sample are left.
+
+        Each pass takes off a part and judges those anew that are left: without its neighbours a
+        unit may have become important.
+
+        Raises:
+            CompactionError: So few cannot be reached, the network cannot be traced or run, or its
+                output is constant.
+        """
+        while (budget := MacBudget(self.model, self.batches.first)).left > macs:
+            now, goal = budget.left, max(macs, PASS * budget.left)
+            judged, readings = self._judge()
+            couplings = [coupling for coupling, _ in judged]
+            changes = output_changes(copy_of(self.model), couplings, readings, self.batches)
+            chosen = least_for_their_macs(
+                [(c, changes[c.layer], judgement.read) for c, judgement in judged], budget, goal
+            )
+            plan = [
+                _Removal(coupling, judgement, chosen[coupling.layer], "least")
+                for coupling, judgement in judged
+                if coupling.layer in chosen
+            ]
+            if budget.left > goal or not self._carry_out(plan, readings):
+                raise CompactionError(
+                    f"the network cannot be brought from {now:,.0f} to {macs:,.0f} MACs per "
+                    f"sample: with one unit in each layer that can lose some, {budget.left:,.0f} "
+                    "would be left; give a larger share"
+                )
+
+    def _judge(self) -> tuple[list[tuple[Coupling, Judgement]], dict[str, Reading]]:
         couplings, not_covered = find_couplings(copy_of(self.model), self.batches.first)
         self.not_covered = not_covered | self.not_covered
         couplings = [c for c in couplings if c.layer not in self.not_covered]
         readings = self._measure(couplings)
         modules = dict(self.model.named_modules())
-        self.kept, plan = [], {}
+        judged = []
         for coupling in couplings:
-            if not readings.keys() >= coupling.readers.keys():
+            if readings.keys() >= coupling.readers.keys():
+                judged.append((coupling, judge(coupling, modules, readings)))
+            else:
                 self.not_covered[coupling.layer] = "a layer that reads it did not run"
-                continue
-            judgement = judge(coupling, modules, readings)
-            self._note_kept(coupling, judgement, tolerance)
-            chosen = judgement.chosen(tolerance)
-            if chosen:
-                plan[coupling.layer] = (coupling, judgement, chosen)
-        return self._carry_out(plan, readings)
+        return judged, readings
 
     def _measure(self, couplings: Sequence[Coupling]) -> dict[str, Reading]:
         names = dict.fromkeys(name for coupling in couplings for name in coupling.readers)
         readings, constant = measure(self.model, names, self.batches)
         if constant:
-            raise CompactionError(
-                f"the network has collapsed: its output is the same for all of {self.batches.name};"
-                " train it with a smaller lambda, or give samples that differ"
+            cause = (
+                "with so few units left the network gives the same output for all of "
+                f"{self.batches.name}; remove fewer"
+                if any(not unit.exact for unit in self.removed)
+                else f"the network has collapsed: its output is the same for all of "
+                f"{self.batches.name}; train it with a smaller lambda, or give samples that differ"
             )
+            raise CompactionError(cause)
         return readings
 
-    def _carry_out(
-        self,
-        plan: Mapping[str, tuple[Coupling, Judgement, list[int]]],
-        readings: Mapping[str, Reading],
-    ) -> int:
+    def _carry_out(self, plan: Sequence[_Removal], readings: Mapping[str, Reading]) -> int:
         count = 0
-        for layers in _all_or_each(plan):
-            units = [(plan[layer][0], plan[layer][2]) for layer in layers]
+        for removals in _all_or_each(plan):
+            units = [(removal.coupling, removal.units) for removal in removals]
             try:
                 self.model = without(self.model, self.batches, units, readings)
             except CompactionError as error:
-                if len(layers) == 1:
-                    self.not_covered[layers[0]] = str(error)
+                if len(removals) == 1:
+                    self.not_covered[removals[0].coupling.layer] = str(error)
                 continue
-            for layer in layers:
-                self._note_removed(*plan[layer])
-                count += len(plan[layer][2])
-            if len(layers) == len(plan):
+            for removal in removals:
+                self._note_removed(removal)
+                count += len(removal.units)
+            if len(removals) == len(plan):
                 break
         return count
 
-    def _note_removed(self, coupling: Coupling, judgement: Judgement, units: list[int]) -> None:
-        for name, where in coupling.writers.items():
+    def _note_removed(self, removal: _Removal) -> None:
+        judgement = removal.judgement
+        for name, where in removal.coupling.writers.items():
             numbers = self._original(name, int(where.channels.max()) + 1)
             gone = {}
-            for unit in units:
+            for unit in removal.units:
                 gone |= dict.fromkeys(where.of([unit]), unit)
             self.removed += [
                 RemovedUnit(
                     layer=name,
                     unit=numbers[channel],
-                    kind=judgement.kind(unit),
+                    kind=judgement.kind(unit, removal.otherwise),
                     constant=float(judgement.mean[unit]),
                 )
                 for channel, unit in gone.items()
@@ -161,7 +204,17 @@ class Shrinking:
         return self._numbers.setdefault(layer, list(range(channels)))
 
 
-def _all_or_each(layers: Iterable[str]) -> list[list[str]]:
+@dataclass(frozen=True)
+class _Removal:
+    """Units of one coupling that are to go, and what it is called where it is not exact."""
+
+    coupling: Coupling
+    judgement: Judgement
+    units: list[int]
+    otherwise: Kind
+
+
+def _all_or_each(plan: Sequence[_Removal]) -> list[list[_Removal]]:
     """All at once, which nearly always works; else one by one, to find out which does not."""
-    every = list(layers)
-    return [every, *([layer] for layer in every if len(every) > 1)] if every else []
+    every = list(plan)
+    return [every, *([removal] for removal in every if len(every) > 1)] if every else []

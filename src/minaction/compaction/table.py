@@ -54,10 +54,17 @@ def _removed_lines(values: Mapping[str, Any]) -> list[str]:
     counts: dict[str, int] = {}
     for unit in values["removed"]:
         counts[unit["kind"]] = counts.get(unit["kind"], 0) + 1
-    near = counts.pop("near-silent", 0)
-    exact = ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"
-    lines = [f"removed exactly: {exact}"]
-    return [*lines, f"removed approximately: {near} near-silent"] if near else lines
+    near, least = counts.pop("near-silent", 0), counts.pop("least", 0)
+    lines = [f"removed exactly: {_listed(counts)}"]
+    if near:
+        lines.append(f"removed approximately: {near} near-silent")
+    if least:
+        lines.append(f"removed to save MACs: {least} that the outputs depend on least for them")
+    return lines
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"
 
 
 def _difference_lines(values: Mapping[str, Any]) -> list[str]:

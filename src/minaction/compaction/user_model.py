@@ -54,6 +54,7 @@ def compact_user_model(
     weights: Path | None = None,
     held_out: Path | None = None,
     tolerance: float = 0.0,
+    macs: float | None = None,
     runtimes: Sequence[Runtime] = (),
 ) -> CompactedModel:
     """Compact a model that is named as for `load_model`.
@@ -65,6 +66,7 @@ def compact_user_model(
         weights: A safetensors file with the model's weights.
         held_out: A file of other inputs, where `data` is one.
         tolerance: As for `compact`.
+        macs: As for `compact`.
         runtimes: Where latency is measured.
 
     Raises:
@@ -76,7 +78,7 @@ def compact_user_model(
         calibration, others = data.train.x, data.validation.x
     else:
         calibration, others = read_inputs(data), read_inputs(held_out) if held_out else None
-    compaction = compact(model, calibration, held_out=others, tolerance=tolerance)
+    compaction = compact(model, calibration, held_out=others, tolerance=tolerance, macs=macs)
     splits = {}
     if isinstance(data, Dataset) and _classifies(model, data):
         splits = {"validation": data.validation, "test": data.test}
@@ -88,7 +90,7 @@ def compact_user_model(
             for name, split in splits.items()
         },
         latency=measure_latency(model, compaction.model, compaction.example, runtimes=runtimes),
-        settings={"target": target, "tolerance": tolerance},
+        settings={"target": target, "tolerance": tolerance, "macs": macs},
     )
 
 

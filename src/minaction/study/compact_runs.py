@@ -35,12 +35,14 @@ class CompactionPlan:
 
     Attributes:
         tolerance: As for `compact`.
+        macs: As for `compact`.
         fine_tune_epochs: Passes over the training split after the removal; 0 for none.
         runtimes: Where latency is measured.
         pairs: Pairs of latency measurements.
     """
 
     tolerance: float = 0.0
+    macs: float | None = None
     fine_tune_epochs: float = 0.0
     runtimes: Sequence[Runtime] = ()
     pairs: int = 41
@@ -76,6 +78,7 @@ class CompactedRun:
             "run_id": self.record.run_id,
             "config": self.record.config,
             "tolerance": self.plan.tolerance,
+            "macs": self.plan.macs,
             "fine_tune_epochs": self.plan.fine_tune_epochs,
             **self.compaction.to_dict(),
             "accuracy": self.accuracy,
@@ -146,7 +149,11 @@ def _compact_run(
         )
     model = load_run_model(directory, record, dataset)
     compaction = compact(
-        model, dataset.train.x, held_out=dataset.validation.x, tolerance=plan.tolerance
+        model,
+        dataset.train.x,
+        held_out=dataset.validation.x,
+        tolerance=plan.tolerance,
+        macs=plan.macs,
     )
     before, removed = _accuracies(model, dataset), _accuracies(compaction.model, dataset)
     after = removed
