@@ -8,8 +8,8 @@ rate falls to 0, the same for all.
   ratio for every layer or one ranking for all of them;
 * group-lasso: torch-pruning's GroupNormPruner, whose regulariser acts during the training, then the
   same two ways to prune;
-* minaction: proximal steps priced by MACs during the training, then `minaction.compact`
-  with two tolerances.
+* minaction: plain training, or proximal steps priced by MACs during it, then `minaction.compact` to
+  a share of the MACs or with a tolerance.
 
 A plainly trained and equally fine-tuned dense network is the reference. Every setting of a method
 is a point (accuracy, latency), a mean over seeds. For each method the settings that no other of
@@ -17,7 +17,7 @@ its own beats in both on the *validation* split are kept; latency at a given acc
 interpolated along them (log latency against accuracy), and the *test* accuracies of those settings
 are what is reported. The ratio is torch-pruning's latency over ours at the accuracy of the dense
 network less 0.5 pp, and averaged over the range that both reach, with a 95 % bootstrap interval
-over seeds.
+over seeds. Accuracies before the fine-tune are recorded too (`removed`).
 
     python benchmarks/against_torch_pruning.py --out results/benchmarks/against_torch_pruning.json
 
@@ -59,8 +59,8 @@ BATCH, LR, FINE_TUNE_LR = 128, 2e-3, 4e-3
 WARM_UP = 0.25  # epochs before proximal steps set in
 RATIOS = (0.5, 0.65, 0.8)
 REGULARISERS = (1e-3, 1e-2)
-LAMBDAS = (2.0, 4.0, 8.0)
-TOLERANCES = (0.1, 0.2)
+SHARES = (0.25, 0.12, 0.05)
+CALIBRATION = 10_000  # samples that our removal looks at
 METHODS = ("magnitude", "group-lasso", "minaction")
 
 
@@ -92,6 +92,7 @@ def train(model, data, epochs, seed, *, after_backward=None, after_step=None):
 
 def finished(model, data, epochs, seed):
     """Fine-tune a smaller network and say how good it is."""
+    removed = evaluate(model.eval(), data.test, F.cross_entropy).accuracy
     config = TrainConfig(lr=FINE_TUNE_LR, batch_size=BATCH, seed=seed)
     fine_tune(model, data.train, F.cross_entropy, config, epochs=epochs)
     accuracy = {
@@ -103,7 +104,7 @@ def finished(model, data, epochs, seed):
         model.features[3].out_channels,
         model.classifier[1].out_features,
     )
-    return {"shape": shape, **accuracy}
+    return {"shape": shape, "removed": removed, **accuracy}
 
 
 def pruned(model, x, ratio, *, everywhere, pruner=tp.pruner.MagnitudePruner, **options):
@@ -130,12 +131,11 @@ def prune_settings(model, x):
             yield name, pruned(model, x, ratio, everywhere=everywhere)
 
 
-def magnitude(build, data, epochs, seed):
-    model = train(build(), data, epochs, seed)
-    yield from prune_settings(model, data.train.x[:2])
+def magnitude(plain, build, data, epochs, seed):
+    yield from prune_settings(plain, data.train.x[:2])
 
 
-def group_lasso(build, data, epochs, seed):
+def group_lasso(plain, build, data, epochs, seed):
     for reg in REGULARISERS:
         model = build()
         pruner = tp.pruner.GroupNormPruner(
@@ -157,19 +157,25 @@ def group_lasso(build, data, epochs, seed):
             yield f"reg {reg:g}, {name}", smaller
 
 
-def ours(build, data, epochs, seed):
-    for lam in LAMBDAS:
-        model = build()
-        proximal, begin = ProximalUnits(model, data.train.x[:2]), steps_of(WARM_UP, data)
+def proximal(build, data, epochs, seed, lam):
+    model = build()
+    units, begin = ProximalUnits(model, data.train.x[:2]), steps_of(WARM_UP, data)
 
-        def shrink(step, proximal=proximal, lam=lam, begin=begin):
-            if step > begin:
-                proximal.step(LR * lam)
+    def shrink(step):
+        if step > begin:
+            units.step(LR * lam)
 
-        train(model, data, epochs, seed, after_step=shrink)
-        for tolerance in TOLERANCES:
-            smaller = compact(model, data.train.x, tolerance=tolerance).model
-            yield f"lambda {lam:g}, tolerance {tolerance:g}", smaller
+    return train(model, data, epochs, seed, after_step=shrink)
+
+
+def ours(plain, build, data, epochs, seed):
+    x = data.train.x[:CALIBRATION]
+    mild, strong = (proximal(build, data, epochs, seed, lam) for lam in (0.5, 2.0))
+    for name, model in (("plain", plain), ("lambda 0.5", mild)):
+        for share in SHARES:
+            yield f"{name}, {share:g} of MACs", compact(model, x, macs=share).model
+    for tolerance in (0.1, 0.2):
+        yield f"lambda 2, tolerance {tolerance:g}", compact(strong, x, tolerance=tolerance).model
 
 
 def run(task):
@@ -183,10 +189,11 @@ def run(task):
     def build():
         return build_model("cnn", data.spec, parameters=parameters, seed=seed)
 
-    dense = train(build(), data, epochs / 2, seed)
-    rows = [{"method": "dense", "setting": "", **finished(dense, data, epochs / 2, seed)}]
+    plain = train(build(), data, epochs / 2, seed)
+    dense = finished(copy.deepcopy(plain), data, epochs / 2, seed)
+    rows = [{"method": "dense", "setting": "", **dense}]
     for method, make in zip(METHODS, (magnitude, group_lasso, ours), strict=True):
-        for setting, model in make(build, data, epochs / 2, seed):
+        for setting, model in make(plain, build, data, epochs / 2, seed):
             result = finished(model, data, epochs / 2, seed)
             rows.append({"method": method, "setting": setting, **result})
     for row in rows:
@@ -294,7 +301,7 @@ def show(dataset, rows, latency, results):
         own = [row for row in rows if row["method"] == method]
         for setting in dict.fromkeys(row["setting"] for row in own):
             these = [row for row in own if row["setting"] == setting]
-            test = np.mean([row["test"] for row in these])
+            removed, test = (np.mean([row[key] for row in these]) for key in ("removed", "test"))
             speed = {
                 runtime: math.exp(
                     -np.mean([math.log(latency[tuple(row["shape"])][runtime]) for row in these])
@@ -303,7 +310,8 @@ def show(dataset, rows, latency, results):
             }
             shapes = " ".join("-".join(map(str, row["shape"])) for row in these[:3])
             print(
-                f"  {method:<12} {setting:<28} test {100 * test:.2f} %   "
+                f"  {method:<12} {setting:<28} "
+                f"removed {100 * removed:.2f} % test {100 * test:.2f} %   "
                 f"{speed['pytorch']:5.2f}x PyTorch {speed['onnxruntime']:5.2f}x onnxruntime   "
                 f"{shapes}"
             )
