@@ -61,6 +61,10 @@ class DeviceError(InputError):
     """A model and inputs that are not on one device, or do not stay there."""
 
 
+class DeviceMemoryError(MinActionError):
+    """Work that needs more memory than there is."""
+
+
 class StudyFileError(InputError):
     """A study file that cannot be read or does not describe a study."""
 

@@ -15,12 +15,12 @@ def launch(tmp_path_factory):
     """Start `minaction study run`; what is still running at the end is killed."""
     started = []
 
-    def start(study, out, workers=1):
+    def start(study, out, workers=1, options=()):
         folder = tmp_path_factory.mktemp("launch")
         spec, scratch = folder / "study.toml", folder / "tmp"
         spec.write_text(study.to_toml())
         scratch.mkdir()
-        started.append(StudyRun(spec, out, scratch, workers))
+        started.append(StudyRun(spec, out, scratch, workers, options))
         return started[-1]
 
     yield start

@@ -212,6 +212,70 @@ def test_a_budget_without_a_sound_baseline_is_a_failed_run_that_says_why(budgete
     assert "is collapsed; mend that run first" in failed.error
 
 
+FLEET = study_of(seeds=2, model='["mlp", "gru"]', train="parameters = 1_000")
+
+
+@pytest.fixture(scope="module")
+def stacked(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("stacked") / "study"
+    return directory, *run(FLEET, directory, workers=2, fleet="on")
+
+
+def test_runs_are_stacked_on_demand_and_the_records_say_so(stacked):
+    directory, outcome, events = stacked
+    assert outcome == Outcome(total=8, ran=8, failed=0)
+    notes = [text for kind, text, *_ in events if kind == "note"]
+    assert "mlp on digits: trained 2 at a time" in notes
+    assert any(note.startswith("gru on digits: trained one at a time (GRU") for note in notes)
+    for record in latest_records(directory):
+        mlp = record.config["model"] == "mlp"
+        expected = {"runs": 2, "seconds_attributed": True} if mlp else None
+        assert record.provenance.get("stacked") == expected
+        assert record.provenance["calibration"]["stacked"] == {"mlp on digits": 2}
+        assert record.provenance["calibration"]["execution"] == PLAIN
+
+
+def test_a_resume_stacks_what_its_records_were_stacked_as(stacked, tmp_path):
+    copied = shutil.copytree(stacked[0], tmp_path / "copy")
+    journal = copied / JOURNAL_NAME
+    lines = journal.read_text().splitlines(keepends=True)
+    left_out = [line for line in lines if json.loads(line)["config"]["model"] == "mlp"][:3]
+    journal.write_text("".join(line for line in lines if line not in left_out))
+    outcome, events = run(FLEET, copied, workers=1)  # auto
+    assert outcome == Outcome(total=8, ran=3, failed=0)
+    assert not [text for kind, text, *_ in events if kind == "note"]
+    ids = {json.loads(line)["run_id"] for line in left_out}
+    again = [record for record in latest_records(copied) if record.run_id in ids]
+    runs_of = [record.provenance.get("stacked", {}).get("runs") for record in again]
+    assert sorted(runs_of, key=str) == [2, 2, None]
+
+
+def test_off_stacks_nothing_and_on_can_be_asked_for_later(tmp_path):
+    directory = tmp_path / "study"
+    run(FLEET, directory, fleet="off")
+    journal = directory / JOURNAL_NAME
+    lines = journal.read_text().splitlines(keepends=True)
+    assert not any("stacked" in json.loads(line)["provenance"] for line in lines)
+    assert not any("stacked" in json.loads(line)["provenance"]["calibration"] for line in lines)
+    journal.write_text("".join(line for line in lines if json.loads(line)["config"]["seed"] == 0))
+    run(FLEET, directory, fleet="on")
+    later = [record for record in latest_records(directory) if record.config["seed"] > 0]
+    stacked = [r for r in later if r.provenance.get("stacked", {}).get("runs") == 2]
+    assert [record.config["model"] for record in stacked] == ["mlp", "mlp"]
+
+
+def test_auto_leaves_short_runs_alone(finished):
+    for record in latest_records(finished[0]):
+        assert "stacked" not in record.provenance
+
+
+def test_stacks_are_refused_where_the_study_file_asks_for_another_execution(tmp_path):
+    study = study_of(precision="bfloat16")
+    with pytest.raises(StudyFileError, match=r"stacked runs are float32, .* leave out --fleet on"):
+        run(study, tmp_path / "study", fleet="on")
+    assert not (tmp_path / "study").exists()
+
+
 def test_an_execution_in_words():
     everything = {"precision": "bfloat16", "compile": True, "channels_last": True}
     assert describe_execution(everything) == "bfloat16, compiled, channels-last"

@@ -238,3 +238,35 @@ def test_an_orphan_leaves_at_once_in_the_middle_of_a_run(tmp_path):
     finally:
         driver.kill()
         driver.wait()
+
+
+def stack_of(config, count):
+    """What the driver asks of a worker that is to train runs as one."""
+    return {"task": "stack", "runs": [task_of({**config, "seed": s}) for s in range(count)]}
+
+
+def test_a_stack_is_answered_run_by_run_beside_single_runs(executor):
+    answers = list(executor.map([stack_of(CONFIG, 3), task_of({**CONFIG, "seed": 9})]))
+    records = {a.content["record"]["config"]["seed"]: a for a in answers}
+    assert records.keys() == {0, 1, 2, 9}
+    for seed, answer in records.items():
+        provenance = answer.content["record"]["provenance"]
+        assert answer.task == task_of({**CONFIG, "seed": seed})
+        assert provenance.get("stacked", {}).get("runs") == (None if seed == 9 else 3)
+        assert provenance["worker"] in (0, 1)
+
+
+def test_a_stack_whose_worker_dies_is_tried_again_in_halves(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    notes = []
+    with LocalExecutor(1, None, notes.append) as executor:
+        killer = Killer(tmp_path, 1)
+        answers = executor.map([stack_of({**CONFIG, "epochs": 20}, 3)])
+        records = [answer.content["record"] for answer in answers]
+        killer.join(10)
+    assert killer.killed == 1
+    assert sorted(record["config"]["seed"] for record in records) == [0, 1, 2]
+    stacked = {r["config"]["seed"]: r["provenance"].get("stacked", {"runs": 1}) for r in records}
+    assert [stacked[seed]["runs"] for seed in range(3)] == [2, 2, 1]
+    assert len(notes) == 1
+    assert notes[0].endswith("its 3 runs are tried again in two halves")

@@ -253,3 +253,23 @@ def test_bfloat16_and_compiled_the_records_do_not_depend_on_the_workers(launch, 
     assert launch(study, two, workers=2).wait()[0] == 0
     assert comparable_records(one) == comparable_records(two)
     assert {r.provenance["worker"] for r in latest_records(two)} == {0, 1}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=SLOW)])
+def test_a_stack_that_is_cut_while_its_runs_are_measured_loses_none_that_was_recorded(
+    launch, tmp_path, number
+):
+    study, out = study_of(seeds=4, train="parameters = 2_000"), tmp_path / "study"
+    options = ("--fleet", "on")
+    run = launch(study, out, options=options)
+    run.wait_for_records(2)  # of 8 that were trained as one
+    run.send(number)
+    run.wait()
+    before = [record.run_id for record in read_records(out)]
+    assert 1 <= len(before) < 8  # what is cut while it is written is taken back
+    assert launch(study, out, options=options).wait()[0] == 0
+    assert [record.run_id for record in read_records(out)][: len(before)] == before
+    assert_complete(out, study)
+    stacked = {r.run_id: r.provenance["stacked"]["runs"] for r in read_records(out)}
+    assert {stacked[name] for name in before} == {8}
+    assert not run.left_behind() or number == signal.SIGKILL

@@ -41,6 +41,14 @@ app = typer.Typer(help="Studies: plan, run, status, verify, export, merge.", no_
 app.command("plan")(plan.study_plan)
 
 
+class Fleet(StrEnum):
+    """When runs are trained as one; `FleetMode` for the command line."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 class ExportFormat(StrEnum):
     """What a journal can be exported to."""
 
@@ -78,12 +86,19 @@ def study_run(
             show_default=False,
         ),
     ] = None,
+    fleet: Annotated[
+        Fleet,
+        typer.Option(
+            help="Train runs of one architecture and data set as one: where a trial finds it "
+            "faster, wherever it can be done, or never."
+        ),
+    ] = Fleet.AUTO,
 ) -> None:
     """Run a study, or what is left of it, and write its report."""
     from minaction.study.read_study import load_study
 
     rotate_bytes = None if rotate is None else rotate << 20
-    _run_study(load_study(spec), out, workers, data_dir, rotate_bytes)
+    _run_study(load_study(spec), out, workers, data_dir, rotate_bytes, fleet)
     page = _write_report(out, None)
     _print_summary(out)
     typer.echo(f"report: {page}")
@@ -251,6 +266,7 @@ def _run_study(
     workers: int | None,
     data_dir: Path | None,
     rotate_bytes: int | None = None,
+    fleet: Fleet = Fleet.AUTO,
 ) -> None:
     from minaction.measure.environment import cpu_count
     from minaction.progress import progress_listener
@@ -265,6 +281,7 @@ def _run_study(
                 workers=workers or cpu_count(),
                 data_dir=text_of(data_dir),
                 rotate_bytes=rotate_bytes,
+                fleet=fleet.value,
             )
         except KeyboardInterrupt:
             raise StoppedError(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Self, final
 
 import torch
 from torch import Tensor
@@ -165,6 +165,59 @@ class Budget:
             _Average(*(torch.as_tensor(part).clone() for part in state[key]))
             for key in ("task", "energy")
         )
+
+    @classmethod
+    def stacked(cls, budgets: Sequence[Self], device: torch.device | str = "cpu") -> Self:
+        """Return one rule that does what these, of one run each, would do.
+
+        Args:
+            budgets: Alike in everything but their limits and where they stand.
+            device: Where its state is kept.
+
+        Raises:
+            LambdaError: They are not alike.
+        """
+        first, states = budgets[0], [budget.state_dict() for budget in budgets]
+        if len({budget._settings() for budget in budgets}) > 1:
+            raise LambdaError(
+                "Budget: only budgets alike in all but their limits, and after as many steps, can "
+                "be stacked"
+            )
+        limits = [budget.limit for budget in budgets if budget.limit is not None]
+        stack = cls(
+            torch.stack(limits) if limits else None,
+            gain=first.gain,
+            smoothing=first.smoothing,
+            initial=first.floor,
+            floor=first.floor,
+            ceiling=first.ceiling,
+            warmup=first.warmup,
+            warmup_term=first.warmup_term,
+        )
+        stack.limit = None if stack.limit is None else stack.limit.to(device)
+
+        def together(key: str) -> tuple[Tensor, ...]:
+            parts = zip(*(state[key] for state in states), strict=True)
+            return tuple(torch.stack(part).to(device) for part in parts)
+
+        log_lam = torch.stack([state["log_lam"] for state in states]).to(device)
+        averages = {key: together(key) for key in ("task", "energy")}
+        stack.load_state_dict({"steps": first._steps, "log_lam": log_lam, **averages})
+        return stack
+
+    def hand_back(self, budgets: Sequence[Self]) -> None:
+        """Bring the rules that this one was stacked from to where it stands."""
+        state = self.state_dict()
+        log_lams = state["log_lam"].cpu()
+        averages = {key: [part.cpu() for part in state[key]] for key in ("task", "energy")}
+        for run, budget in enumerate(budgets):
+            own = {key: tuple(part[run] for part in parts) for key, parts in averages.items()}
+            budget.load_state_dict({"steps": self._steps, "log_lam": log_lams[run], **own})
+
+    def _settings(self) -> tuple[Any, ...]:
+        """Return what stacked rules have in common."""
+        own = (self.gain, self.smoothing, self.floor, self.ceiling, self.warmup, self.warmup_term)
+        return (*own, self._steps, self.limit is None, self._log_lam.shape)
 
     def __repr__(self) -> str:
         limit = None if self.limit is None else self.limit.tolist()

@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -48,10 +48,12 @@ class Calibration:
     Attributes:
         execution: The choice, the same for all runs of the study.
         report: JSON-able account: predicted seconds per candidate, accuracy check, reason.
+        seconds: What each cell would take one process with the first candidate; empty if not tried.
     """
 
     execution: Execution
     report: dict[str, Any]
+    seconds: Mapping[Cell, float] = field(default_factory=dict)
 
 
 def candidates(requested: Mapping[str, Any]) -> list[Execution]:
@@ -97,15 +99,15 @@ def calibrate(
     reference, *others = candidates(requested)
     if not others:
         return _decided(reference, "the study file leaves no choice")
-    seconds = _time_reference(cells, reference, load)
+    seconds = time_cells(cells, reference, load)
     total = sum(seconds.values()) / workers
     if total < WORTH_TRYING_SECONDS:
-        return _decided(reference, f"the study is short ({total:.0f} s predicted)")
+        return _decided(reference, f"the study is short ({total:.0f} s predicted)", {}, seconds)
     allowance = min(ALLOWANCE * total, math.inf if limit_seconds is None else limit_seconds)
     trials = Trials(_heaviest(seconds), load, workers, margin=margin, allowance=allowance)
     timed = sum(seconds[cell] for cell in _heaviest(seconds)) / workers
     chosen, reason = trials.run(reference, timed, others)
-    return _decided(chosen, reason, trials.account())
+    return _decided(chosen, reason, trials.account(), seconds)
 
 
 def choose(
@@ -224,7 +226,7 @@ class Trials:
     def _predict(self, execution: Execution) -> float:
         total = 0.0
         for cell in self._cells:
-            timing = _time(cell, execution, self._load)
+            timing = time_steps(cell, execution, self._load)
             total += timing.step * _steps(cell, self._load) / self._workers
             if execution.compile:
                 total += GRAPHS_PER_CELL * timing.first
@@ -247,12 +249,14 @@ class Trials:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Timing:
+class Timing:
+    """Seconds of a step, the median, and of the first one."""
+
     step: float
     first: float
 
 
-def _time_reference(cells: Sequence[Cell], reference: Execution, load: Load) -> dict[Cell, float]:
+def time_cells(cells: Sequence[Cell], reference: Execution, load: Load) -> dict[Cell, float]:
     """Return the seconds each cell will take; cells that cannot run at all are left out.
 
     Cells there is no time for are taken to be as fast as the others of their model.
@@ -264,7 +268,7 @@ def _time_reference(cells: Sequence[Cell], reference: Execution, load: Load) -> 
         started = time.perf_counter()
         try:
             if spent < REFERENCE_SECONDS or cell.model not in steps:
-                steps[cell.model] = _time(cell, reference, load).step
+                steps[cell.model] = time_steps(cell, reference, load).step
                 spent += time.perf_counter() - started
             seconds[cell] = steps[cell.model] * _steps(cell, load)
         except MinActionError:  # its runs will fail and say why
@@ -286,7 +290,7 @@ def _heaviest(seconds: Mapping[Cell, float]) -> list[Cell]:
     return chosen
 
 
-def _time(cell: Cell, execution: Execution, load: Load) -> _Timing:
+def time_steps(cell: Cell, execution: Execution, load: Load) -> Timing:
     """Return the median seconds of a step and those of the first (compilation included)."""
     stepper = _stepper(cell, execution, load(cell.dataset), seed=0)
     times: list[float] = []
@@ -294,7 +298,7 @@ def _time(cell: Cell, execution: Execution, load: Load) -> _Timing:
         started = time.perf_counter()
         next(stepper)
         times.append(time.perf_counter() - started)
-    return _Timing(step=statistics.median(times[3:]), first=times[0])
+    return Timing(step=statistics.median(times[3:]), first=times[0])
 
 
 def accuracy_drop_bound(
@@ -331,7 +335,7 @@ def _stepper(
     cell: Cell, execution: Execution, dataset: Dataset, *, seed: int
 ) -> Iterator[nn.Module]:
     """Yield the model after each training step, epoch after epoch."""
-    model = _network(cell, dataset.spec, seed)
+    model = network_of(cell, dataset.spec, seed)
     execution.prepare(model)
     energy = build_energy(cell.energy, model, dataset.train.x[:2])
     objective = EnergyObjective(cross_entropy, energy, LAM)
@@ -350,19 +354,24 @@ def _stepper(
 def _has_images(cell: Cell, load: Load) -> bool:
     """Whether the cell's model has weights that can be laid out channels last."""
     spec = load(cell.dataset).spec
-    return any(weight.dim() == 4 for weight in _network(cell, spec, 0).parameters())
+    return any(weight.dim() == 4 for weight in network_of(cell, spec, 0).parameters())
 
 
-def _network(cell: Cell, spec: DataSpec, seed: int) -> nn.Module:
+def network_of(cell: Cell, spec: DataSpec, seed: int) -> nn.Module:
+    """Build a network as the runs of a cell have it."""
     return build_model(
         cell.model, spec, parameters=cell.parameters, seed=seed, ratio=cell.ratio, init=cell.init
     )
 
 
 def _decided(
-    execution: Execution, reason: str, account: Mapping[str, Any] | None = None
+    execution: Execution,
+    reason: str,
+    account: Mapping[str, Any] | None = None,
+    seconds: Mapping[Cell, float] | None = None,
 ) -> Calibration:
-    return Calibration(execution=execution, report={"reason": reason, **(account or {})})
+    report = {"reason": reason, **(account or {})}
+    return Calibration(execution=execution, report=report, seconds=seconds or {})
 
 
 def _label(execution: Execution) -> str:

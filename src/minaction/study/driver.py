@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,10 @@ from minaction.study.directory import (
 from minaction.study.execute import Answer, Executor, LocalExecutor
 from minaction.study.journal import Journal, read_records
 from minaction.study.record import Record, RunStatus
+from minaction.study.stack_groups import FleetMode, grouped, stackable
 from minaction.study.study_file import BUDGET, Study
+
+STACKED_EXECUTION = {"precision": "float32", "compile": False, "channels_last": False}
 
 
 class Listener(Protocol):
@@ -63,6 +67,7 @@ def run_study(
     workers: int,
     data_dir: str | None = None,
     rotate_bytes: int | None = None,
+    fleet: FleetMode = "auto",
 ) -> Outcome:
     """Run what is left of a study, in `workers` local processes.
 
@@ -76,11 +81,15 @@ def run_study(
         workers: Number of processes.
         data_dir: Where data sets are looked for first.
         rotate_bytes: As for `Journal`.
+        fleet: Whether runs of one architecture and data set are trained as one: `"auto"` where a
+            trial finds it faster, and on a resume as before; `"on"` wherever it can be done;
+            `"off"` never.
 
     Raises:
         InfeasibleStudyError: A model does not fit its data or parameter budget, or a batch is
             larger than the training split.
-        StudyFileError: The study asks for compilation and there is no compiler.
+        StudyFileError: The study asks for compilation and there is no compiler, or for another
+            execution than stacked runs have.
         StudyDirectoryError: The directory holds another study or is in use.
         DataFileError: A data set is missing or damaged.
         JournalError: The journal cannot be read.
@@ -89,6 +98,7 @@ def run_study(
     """
     directory = Path(directory)
     require_means(study, data_dir, listener.note)
+    _require_stackable(study, fleet)
     open_study_directory(directory, study)
     total = study.run_count
     with Journal(directory, rotate_bytes=rotate_bytes) as journal:
@@ -98,17 +108,18 @@ def run_study(
             return Outcome(total=total, ran=0, failed=0)
         failed = 0
         workers = min(workers, len(pending))
-        chosen = _recorded_execution(directory)
         with LocalExecutor(workers, data_dir, listener.note) as executor:
             try:
-                execution, calibration = chosen or calibrate_study(
-                    study, pending, executor, workers=workers, note=listener.note
+                execution, calibration = _choice(
+                    study, directory, pending, executor, workers, listener.note, fleet
                 )
             except InfeasibleStudyError:
                 remove_unbegun_study(directory)
                 raise
             with announced(directory, workers, total - len(pending)):
-                for tasks in _waves(study, directory, pending, execution):
+                stacks = calibration.get("stacked", {}) if fleet != "off" else {}
+                group = functools.partial(grouped, sizes=stacks, workers=workers)
+                for tasks in _waves(study, directory, pending, execution, group):
                     for answer in executor.map(tasks):
                         record = _record(answer, study, execution, calibration)
                         journal.append(record)
@@ -121,14 +132,47 @@ Choice = tuple[dict[str, Any], dict[str, Any]]
 """An execution and the account of the calibration that chose it, both as JSON values."""
 
 
+def _choice(
+    study: Study,
+    directory: Path,
+    pending: Sequence[RunConfig],
+    executor: Executor,
+    workers: int,
+    note: Callable[[str], None],
+    fleet: FleetMode,
+) -> Choice:
+    """Return the choice of the study's records, or a new one before the first.
+
+    What they do not say, because nobody had asked for stacks yet, is found out.
+    """
+    recorded = _recorded_execution(directory)
+    if recorded is None:
+        return calibrate_study(study, pending, executor, workers=workers, note=note, fleet=fleet)
+    execution, calibration = recorded
+    if fleet != "on" or "stacked" in calibration:
+        return recorded
+    _, more = calibrate_study(
+        study,
+        pending,
+        executor,
+        workers=workers,
+        note=note,
+        fleet=fleet,
+        requested=execution,
+    )
+    return execution, {**more, **calibration}
+
+
 def _recorded_execution(directory: Path) -> Choice | None:
     """Return the choice the study's records were made with, None before the first."""
     for record in read_records(directory):
+        calibration = record.provenance.get("calibration")
         execution = record.provenance.get("execution")
-        if execution and "calibration" in record.provenance:
+        if execution and calibration is not None:
+            execution = calibration.get("execution", execution)  # stacked runs have their own
             if execution["compile"]:
                 _require_compiler(f"{directory}: its runs so far were compiled")
-            return execution, record.provenance["calibration"]
+            return execution, calibration
     return None
 
 
@@ -160,22 +204,27 @@ def calibrate_study(
     workers: int,
     note: Callable[[str], None],
     limit_seconds: float | None = None,
+    fleet: FleetMode = "off",
+    requested: dict[str, Any] | None = None,
 ) -> Choice:
     """Have a worker find out whether the runs can be made, and how best.
 
     Args:
         study: The study.
-        pending: Its runs that are to be made.
+        pending: Its runs that are to be made; gone through twice where they may be stacked.
         executor: Does it.
         workers: Processes that will share the work.
         note: Told what happens.
         limit_seconds: The most that trying may take, if less than its share of the runs' time.
+        fleet: As for `run_study`.
+        requested: The execution, if it is not the study that decides it.
 
     Raises:
         InfeasibleStudyError: The runs cannot be made.
         MinActionError: The calibration failed.
     """
-    requested = study.execution.model_dump()
+    requested = requested or study.execution.model_dump()
+    may_stack = fleet != "off" and _may_be_stacked(study)
     if "auto" in requested.values():
         note("trying which precision, compilation and memory layout are fastest here")
     task = {
@@ -185,6 +234,8 @@ def calibrate_study(
         "workers": workers,
         "margin": study.analysis.margin,
         "limit_seconds": limit_seconds,
+        "fleet": fleet,
+        "stackable": stackable(pending, workers) if may_stack else {},
     }
     (answer,) = executor.map([task])
     if "infeasible" in answer.content:
@@ -193,7 +244,28 @@ def calibrate_study(
         raise MinActionError(f"the calibration failed: {answer.content['error']}")
     execution, report = answer.content["execution"], answer.content["report"]
     note(f"execution: {describe_execution(execution)} ({report['reason']})")
+    for kind, size in report.get("stacked", {}).items():
+        note(f"{kind}: trained {size} at a time")
+    for kind, reason in report.get("not_stacked", {}).items():
+        note(f"{kind}: trained one at a time ({reason})")
+    if "stacked" in report:
+        report["execution"] = execution
     return execution, report
+
+
+def _may_be_stacked(study: Study) -> bool:
+    """Whether a study leaves its runs the execution that stacks have."""
+    requested = study.execution.model_dump()
+    return all(requested[key] in ("auto", value) for key, value in STACKED_EXECUTION.items())
+
+
+def _require_stackable(study: Study, fleet: FleetMode) -> None:
+    """Raise StudyFileError where runs are to be stacked and the study asks for something else."""
+    if fleet == "on" and not _may_be_stacked(study):
+        raise StudyFileError(
+            f"{study.name}: stacked runs are float32, not compiled, not channels-last; [execution] "
+            "asks for something else: change it or leave out --fleet on"
+        )
 
 
 def describe_execution(execution: dict[str, Any]) -> str:
@@ -204,19 +276,32 @@ def describe_execution(execution: dict[str, Any]) -> str:
 
 
 def _waves(
-    study: Study, directory: Path, pending: Sequence[RunConfig], execution: dict[str, Any]
+    study: Study,
+    directory: Path,
+    pending: Sequence[RunConfig],
+    execution: dict[str, Any],
+    group: Callable[[Sequence[RunConfig]], Iterator[list[RunConfig]]],
 ) -> Iterator[Iterator[dict[str, Any]]]:
     """Yield the tasks, those with a budget last: they need the records of their baselines."""
     steered = [config for config in pending if config["lam"] == BUDGET]
     plain = [config for config in pending if config["lam"] != BUDGET]
-    yield (_task(study, directory, config, execution) for config in plain)
+
+    def task(config: RunConfig) -> dict[str, Any]:
+        return _task(study, directory, config, execution)
+
+    yield (_together([task(config) for config in runs]) for runs in group(plain))
     if steered:
         wanted = {run_id(baseline_of(config)) for config in steered}
         found = {r.run_id: r for r in read_records(directory) if r.run_id in wanted}
         yield (
-            _task(study, directory, config, execution) | _baseline(config, found)
-            for config in steered
+            _together([task(config) | _baseline(config, found) for config in runs])
+            for runs in group(steered)
         )
+
+
+def _together(tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a worker is told of runs that it is to train as one, or of a single one."""
+    return tasks[0] if len(tasks) == 1 else {"task": "stack", "runs": tasks}
 
 
 def _task(

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -95,7 +95,9 @@ class LocalExecutor:
         """Do the tasks and yield the answers as they come; tasks are drawn as they are needed.
 
         A task whose worker dies is given to a new worker, three times at most; after that its
-        answer is an error that names the signal.
+        answer is an error that names the signal. A stack of runs has an answer for each of them;
+        if its worker dies, those without one are given out again in two halves, since memory may
+        have run out.
 
         Raises:
             StorageError: A worker could not write.
@@ -134,9 +136,12 @@ class LocalExecutor:
             if "ready" in content:
                 worker.ready, self._failed_starts = True, 0
                 continue
-            assert worker.job is not None
-            job, worker.job = worker.job, None
-            yield _answered(job.task, content, number)
+            job = worker.job
+            assert job is not None
+            task = job.left.pop(content.pop("run", 0))
+            if not job.left:
+                worker.job = None
+            yield _answered(task, content, number)
 
     def _bury(self, number: int, worker: _Worker) -> Iterator[Answer]:
         """Forget a dead worker; its task is tried again or, the third time, given up.
@@ -155,12 +160,17 @@ class LocalExecutor:
         if job is None:
             return
         job.attempts += worker.ready  # who never was ready did not begin it
-        if job.attempts < MAX_ATTEMPTS:
+        runs = list(job.left.values())
+        if len(runs) > 1 and worker.ready:
+            self._note(f"a worker {cause}; its {len(runs)} runs are tried again in two halves")
+            middle = (len(runs) + 1) // 2
+            self._again.extend(map(_Job.of, (runs[:middle], runs[middle:])))
+        elif job.attempts < MAX_ATTEMPTS:
             self._note(f"a worker {cause}; its task is tried again")
-            self._again.append(job)
+            self._again.append(replace(_Job.of(runs), attempts=job.attempts))
         else:
             error = f"the worker {cause}; this happened {MAX_ATTEMPTS} times"
-            yield Answer(task=job.task, content={"error": error})
+            yield Answer(task=runs[0], content={"error": error})
 
     def _start(self, number: int) -> _Worker:
         setup = Setup(data_dir=self._data_dir, shared=str(self._shared))
@@ -184,10 +194,23 @@ class LocalExecutor:
 
 @dataclass(kw_only=True)
 class _Job:
-    """A task and how many workers have died over it."""
+    """What a worker does at a time, and how many have died over it.
 
-    task: Message
+    Attributes:
+        message: What it is told.
+        left: Tasks that have no answer yet, by the number the answer names.
+        attempts: Workers that have died.
+    """
+
+    message: Message
+    left: dict[int, Message]
     attempts: int = 0
+
+    @classmethod
+    def of(cls, tasks: Sequence[Message]) -> _Job:
+        """Make one of a task, or of runs that are to be stacked."""
+        message = tasks[0] if len(tasks) == 1 else {"task": "stack", "runs": tasks}
+        return cls(message=message, left=dict(enumerate(tasks)))
 
 
 class _Worker:
@@ -222,7 +245,7 @@ class _Worker:
         """Give it a task; if it is dead, that is noticed when its answer is awaited."""
         self.job = job
         with contextlib.suppress(BrokenPipeError):
-            self._tasks.write(json.dumps(job.task).encode() + b"\n")
+            self._tasks.write(json.dumps(job.message).encode() + b"\n")
             self._tasks.flush()
 
     def receive(self) -> list[Message] | None:
@@ -285,7 +308,7 @@ def interrupts_held_back() -> Iterator[None]:
 
 def _next_job(tasks: Iterator[Message]) -> _Job | None:
     task = next(tasks, None)
-    return None if task is None else _Job(task=task)
+    return None if task is None else _Job.of(task["runs"] if task["task"] == "stack" else [task])
 
 
 def _answered(task: Message, content: Message, worker: int) -> Answer:

@@ -38,7 +38,8 @@ from minaction.train.evaluate import (
     measure_gauge_fixed,
 )
 from minaction.train.execution import Execution
-from minaction.train.loop import TrainConfig, Training, train
+from minaction.train.logbook import Training
+from minaction.train.loop import TrainConfig, train
 from minaction.train.steering import AccuracySteering, AccuracyTarget
 
 if TYPE_CHECKING:
@@ -78,39 +79,129 @@ def run_one(
     Raises:
         MinActionError: The configuration does not fit the data, or the baseline did not end well.
     """
+    run = prepare_run(config, dataset, baseline)
+    training = train(
+        run.model,
+        dataset,
+        run.objective,
+        train_config(config),
+        execution,
+        proximal=run.proximal,
+        after_validation=run.after_validation,
+    )
+    return finish_run(run, training, dataset, execution)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedRun:
+    """A run before its training.
+
+    Attributes:
+        config: What is run.
+        started: When it was prepared.
+        model: Its network.
+        energies: All energies, to be measured in the end.
+        macs: Multiply-accumulates of a sample in training.
+        objective: Task loss, energy and lambda rule.
+        proximal: What lambda acts through if not the loss.
+        steering: What finds lambda, where it is a budget.
+        baseline: Id of the run that a budget is compared with.
+    """
+
+    config: RunConfig
+    started: datetime
+    model: nn.Module
+    energies: Mapping[str, Energy]
+    macs: MacCount
+    objective: EnergyObjective
+    proximal: ProximalUnits | None
+    steering: AccuracySteering | None
+    baseline: str | None
+
+    @property
+    def after_validation(self) -> list[AccuracySteering]:
+        """What is to be told of every validation."""
+        return [] if self.steering is None else [self.steering]
+
+
+def prepare_run(
+    config: RunConfig,
+    dataset: Dataset,
+    baseline: Mapping[str, Any] | None = None,
+    like: PreparedRun | None = None,
+) -> PreparedRun:
+    """Build a run's network and what trains it; for arguments and errors see `run_one`.
+
+    Args:
+        config: What to run.
+        dataset: Its data.
+        baseline: For a budget.
+        like: A run of the same architecture, energy and data, whose energies and MACs are this
+            one's as well.
+    """
     started = datetime.now(UTC)
-    spec, parameters = dataset.spec, config["parameters"]
     model = build_model(
-        config["model"], spec, parameters=parameters, seed=config["seed"], **model_options(config)
+        config["model"],
+        dataset.spec,
+        parameters=config["parameters"],
+        seed=config["seed"],
+        **model_options(config),
     )
     sample = dataset.train.x[:WIRING_SAMPLES]
-    energies = {name: build_energy(name, model, sample) for name in ENERGIES}
-    macs = count_macs(model, sample)
-    energy = energies[config["energy"]]
-    proximal = _proximal_units(config, model, sample)
-    if config["lam"] == BUDGET:
-        training, found = train_within_budget(
-            model, dataset, energy, config, execution, baseline, proximal
-        )
+    if like is None:
+        energies = {name: build_energy(name, model, sample) for name in ENERGIES}
+        macs = count_macs(model, sample)
     else:
-        objective, found = EnergyObjective(cross_entropy, energy, config["lam"]), {}
-        training = train(
-            model, dataset, objective, train_config(config), execution, proximal=proximal
-        )
+        energies, macs = like.energies, like.macs
+    proximal = _proximal_units(config, model, sample)
+    steering = None
+    if config["lam"] == BUDGET:
+        steering = _steering(config, dataset, baseline, proximal=proximal is not None)
+    lam = config["lam"] if steering is None else steering.budget
+    return PreparedRun(
+        config=config,
+        started=started,
+        model=model,
+        energies=energies,
+        macs=macs,
+        objective=EnergyObjective(cross_entropy, energies[config["energy"]], lam),  # pyright: ignore[reportArgumentType]
+        proximal=proximal,
+        steering=steering,
+        baseline=baseline["run_id"] if baseline else None,
+    )
+
+
+def finish_run(
+    run: PreparedRun, training: Training, dataset: Dataset, execution: Execution
+) -> FinishedRun:
+    """Measure a trained network and write the record.
+
+    `shadow_price` of a budget run is the geometric mean of lambda over the last fifth of the
+    training, `lam_final` its last value.
+
+    Args:
+        run: Its model has been trained.
+        training: How.
+        dataset: Its data.
+        execution: How the arithmetic was done.
+    """
+    config, model = run.config, run.model
     metrics: dict[str, Any] = {
-        "train_macs_per_step": _per_step(macs, config["batch_size"]),
-        "train_macs_reason": macs.reason,
+        "train_macs_per_step": _per_step(run.macs, config["batch_size"]),
+        "train_macs_reason": run.macs.reason,
         "parameters": count_parameters(model),
         "steps": training.steps,
         "train_seconds": training.train_seconds,
-        **found,
     }
+    if run.steering is not None:
+        metrics["shadow_price"] = run.steering.multiplier
+        metrics["lam_final"] = training.history[-1]["lam"]
     layers: dict[str, Any] = {}
     status = RunStatus.DIVERGED
     if not training.diverged:
         validation = training.validation
         assert validation is not None  # of the last epoch
-        measured = measure_energies(model, dataset.test, energies)
+        measured = measure_energies(model, dataset.test, run.energies)
         test = judge(measured.outputs, dataset.test.y, cross_entropy)
         status = RunStatus.OK if _learned(validation, dataset.validation) else RunStatus.COLLAPSED
         metrics |= _accuracy_metrics(training, validation, test, dataset)
@@ -130,25 +221,16 @@ def run_one(
         metrics=metrics,
         layers=layers,
         history=training.history,
-        provenance=provenance(dataset, execution, started)
-        | ({"baseline": baseline["run_id"]} if baseline else {}),
+        provenance=provenance(dataset, execution, run.started)
+        | ({"baseline": run.baseline} if run.baseline else {}),
     )
     return FinishedRun(record=record, model=model)
 
 
-def train_within_budget(
-    model: nn.Module,
-    dataset: Dataset,
-    energy: Energy,
-    config: RunConfig,
-    execution: Execution,
-    baseline: Mapping[str, Any] | None,
-    proximal: ProximalUnits | None = None,
-) -> tuple[Training, dict[str, Any]]:
-    """Train a budget run; return the training and, as metrics, the multiplier it found.
-
-    `shadow_price` is the geometric mean of lambda over the last fifth of the training, `lam_final`
-    its last value.
+def _steering(
+    config: RunConfig, dataset: Dataset, baseline: Mapping[str, Any] | None, *, proximal: bool
+) -> AccuracySteering:
+    """Return what finds lambda of a budget run.
 
     Raises:
         InputError: The baseline did not end well.
@@ -166,24 +248,12 @@ def train_within_budget(
         aim=config["aim"],  # pyright: ignore[reportTypedDictNotRequiredAccess]
     )
     hyperparameters = train_config(config)
-    steering = AccuracySteering(
+    return AccuracySteering(
         target,
         steps=hyperparameters.total_steps(len(dataset.train)),
         every=hyperparameters.steps_between_validations(len(dataset.train)),
-        proximal=proximal is not None,
-    )
-    objective = EnergyObjective(cross_entropy, energy, steering.budget)
-    training = train(
-        model,
-        dataset,
-        objective,
-        hyperparameters,
-        execution,
         proximal=proximal,
-        after_validation=[steering],
     )
-    found = {"shadow_price": steering.multiplier, "lam_final": training.history[-1]["lam"]}
-    return training, found
 
 
 def _proximal_units(config: RunConfig, model: nn.Module, sample: Tensor) -> ProximalUnits | None:

@@ -1,10 +1,11 @@
-"""What a worker can be asked to do: one run, the calibration of a study, what it measures."""
+"""What a worker can be asked to do: runs, the calibration of a study, what it measures."""
 
 from __future__ import annotations
 
 import functools
 import json
 import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,12 @@ from minaction.study.calibrate import calibrate
 from minaction.study.cells import Cell
 from minaction.study.feasibility import require_feasible
 from minaction.study.run import run_one, save_weights
+from minaction.study.stack_groups import stack_key
+from minaction.study.stack_sizes import choose_stacks
+from minaction.study.stacked_runs import Outcome, Request, run_stacked
 from minaction.study.worker import Setup
 from minaction.train.execution import Execution
+from minaction.train.memory import Halving
 
 MAX_ERROR = 1000  # characters of an error that go into a record
 
@@ -38,18 +43,32 @@ class Tasks:
         torch.set_flush_denormal(True)  # dying activations would slow the CPU down
         self._setup = setup
         self._load = functools.cache(self._attach)
+        self._halvings: dict[tuple[Any, ...], Halving] = {}
         self._does = {"calibrate": self._calibrate, "run": self._run, "measure": self._measure}
 
+    def answers(self, task: Message) -> Iterator[Message]:
+        """Do a task and yield its answers: one, or one a run of a stack, which says which by `run`.
+
+        An error becomes part of the answer.
+        """
+        if task["task"] != "stack":
+            yield self.do(task)
+            return
+        runs, left = task["runs"], set(range(len(task["runs"])))
+        try:
+            for number, outcome in self._stacked(runs):
+                answer = self._answer(runs[number], outcome)
+                left.remove(number)
+                yield {"run": number, **answer}
+        except Exception as error:
+            yield from ({"run": number, **_explained(error)} for number in sorted(left))
+
     def do(self, task: Message) -> Message:
-        """Do one task and return the answer; an error becomes part of the answer."""
+        """Do a task that has one answer; an error becomes part of it."""
         try:
             return self._does[task["task"]](task)
-        except StorageError as error:
-            return {"storage_error": str(error)}
-        except MinActionError as error:
-            return {"error": str(error)[:MAX_ERROR]}
         except Exception as error:  # whatever happens in a run, the study goes on
-            return {"error": describe(error)}
+            return _explained(error)
 
     def _calibrate(self, task: Message) -> Message:
         cells = [Cell(**cell) for cell in task["cells"]]
@@ -65,15 +84,36 @@ class Tasks:
             margin=task["margin"],
             limit_seconds=task["limit_seconds"],
         )
-        return {"execution": calibration.execution.to_dict(), "report": calibration.report}
+        stacks = choose_stacks(
+            cells,
+            task["stackable"],
+            task["fleet"],
+            calibration,
+            self._load,
+            workers=task["workers"],
+        )
+        return {
+            "execution": calibration.execution.to_dict(),
+            "report": {**calibration.report, **stacks},
+        }
 
     def _run(self, task: Message) -> Message:
         config = task["config"]
         dataset, execution = self._load(config["dataset"]), Execution(**task["execution"])
-        finished = run_one(config, dataset, execution, task.get("baseline"))
+        return self._answer(task, run_one(config, dataset, execution, task.get("baseline")))
+
+    def _stacked(self, runs: Sequence[Message]) -> Iterator[tuple[int, Outcome]]:
+        config, execution = runs[0]["config"], Execution(**runs[0]["execution"])
+        requests = [Request(config=run["config"], baseline=run.get("baseline")) for run in runs]
+        halving = self._halvings.setdefault(stack_key(config), Halving())
+        return run_stacked(requests, self._load(config["dataset"]), execution, halving)
+
+    def _answer(self, task: Message, outcome: Outcome) -> Message:
+        if isinstance(outcome, MinActionError):
+            return _explained(outcome)
         if task["weights"] is not None:
-            save_weights(finished.model, Path(task["weights"]))
-        return {"record": json.loads(finished.record.to_line())}
+            save_weights(outcome.model, Path(task["weights"]))
+        return {"record": json.loads(outcome.record.to_line())}
 
     def _measure(self, task: Message) -> Message:
         """Say how many training samples data sets have, and what memory this process took."""
@@ -82,6 +122,13 @@ class Tasks:
 
     def _attach(self, name: str) -> Dataset:
         return resident(name, self._setup.data_dir, self._setup.shared)
+
+
+def _explained(error: Exception) -> Message:
+    if isinstance(error, StorageError):
+        return {"storage_error": str(error)}
+    said = str(error)[:MAX_ERROR] if isinstance(error, MinActionError) else describe(error)
+    return {"error": said}
 
 
 def describe(error: Exception) -> str:

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -66,12 +67,13 @@ def main() -> None:
     from minaction.study.tasks import Tasks  # imports torch, which takes seconds
 
     work = Tasks(setup)
-    answer: object = {"ready": True}
+    said: Iterable[object] = [{"ready": True}]
     try:
         while True:
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
-            answer = work.do(json.loads(inbox.get()))
+            for answer in said:
+                answers.write(json.dumps(answer) + "\n")
+                answers.flush()
+            said = work.answers(json.loads(inbox.get()))
     except BrokenPipeError:
         reader.join()
 

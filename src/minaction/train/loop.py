@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from minaction.errors import InputError
 from minaction.objective.objective import EnergyObjective
 from minaction.train.evaluate import Evaluation, evaluate
 from minaction.train.execution import Execution
+from minaction.train.logbook import Logbook, Training
 
 if TYPE_CHECKING:
     from minaction.train.proximal import ProximalUnits
@@ -71,28 +72,6 @@ class TrainConfig:
         return self.steps or self.epochs * (samples // self.batch_size)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """What a run went through.
-
-    Attributes:
-        history: One entry per validation, and one at the end: epoch (the one it falls in, from 1),
-            step and train_seconds (both since the start), train_loss and train_energy (means over
-            the steps since the entry before), lam, val_loss, val_accuracy (absent where the loss
-            was not finite).
-        steps: Optimiser steps done.
-        train_seconds: Wall-clock seconds of training, evaluation excluded.
-        validation: The last validation; None where the training ended before one.
-        diverged: The loss became NaN or infinite; training stopped there.
-    """
-
-    history: list[dict[str, Any]]
-    steps: int
-    train_seconds: float
-    validation: Evaluation | None
-    diverged: bool
-
-
 def train(
     model: nn.Module,
     dataset: Dataset,
@@ -123,8 +102,6 @@ def train(
     execution.prepare(model)
     optimizer = build_optimizer(model, config)
     generator = torch.Generator().manual_seed(config.seed)
-    history: list[dict[str, Any]] = []
-    per_epoch = len(dataset.train) // config.batch_size
     total = config.total_steps(len(dataset.train))
     every = config.steps_between_validations(len(dataset.train))
     epoch = functools.partial(
@@ -133,32 +110,28 @@ def train(
         proximal=proximal,
     )
     stream = itertools.chain.from_iterable(epoch() for _ in itertools.repeat(None))
-    steps, seconds, finite, validation = 0, 0.0, True, None
-    while finite and steps < total:
+    log = Logbook(len(dataset.train) // config.batch_size)
+    while not log.diverged and log.steps < total:
         model.train()
         started = time.perf_counter()
-        means, done, finite = _means(itertools.islice(stream, min(every, total - steps)))
-        seconds += time.perf_counter() - started
-        steps += done
-        entry = {"epoch": math.ceil(steps / per_epoch), "step": steps, "train_seconds": seconds}
-        entry |= {**means, "lam": float(objective.lam.value)}
-        if finite:
+        steps = itertools.islice(stream, min(every, total - log.steps))
+        done, task_sum, energy_sum = _sums(steps, dataset.train.x.device)
+        log.trained(
+            done,
+            seconds=time.perf_counter() - started,
+            task_sum=task_sum,
+            energy_sum=energy_sum,
+            lam=float(objective.lam.value),
+        )
+        if not log.diverged:
             validation = evaluate(model, dataset.validation, objective.task_loss)
-            finite = math.isfinite(validation.loss)
-            entry |= {"val_loss": validation.loss, "val_accuracy": validation.accuracy}
+            log.validated(validation)
             for call in after_validation:
-                call(steps, validation)
-        history.append(entry)
-    return Training(
-        history=history,
-        steps=steps,
-        train_seconds=seconds,
-        validation=validation,
-        diverged=not finite,
-    )
+                call(log.steps, validation)
+    return log.training()
 
 
-class _AdamW(torch.optim.AdamW):
+class AdamW(torch.optim.AdamW):
     """AdamW without what keeps its methods out of compiled functions.
 
     That imports the compiler, which takes over a second. A step is compiled up to its losses only,
@@ -172,7 +145,7 @@ class _AdamW(torch.optim.AdamW):
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Return the optimiser of a run: AdamW, which is Adam at weight decay 0."""
-    return _AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def training_steps(
@@ -211,17 +184,19 @@ def training_steps(
             yield task.detach(), energy.detach()
 
 
-def _means(steps: Iterable[tuple[Tensor, Tensor]]) -> tuple[dict[str, float], int, bool]:
-    """Return mean task loss and energy of the steps, their number, and whether all is finite."""
-    task_sum, energy_sum, count = torch.zeros(()), torch.zeros(()), 0
+def _sums(steps: Iterable[tuple[Tensor, Tensor]], device: torch.device) -> tuple[int, float, float]:
+    """Return how many steps were made and the sums of their task losses and energies.
+
+    Ends early where a sum is not finite.
+    """
+    task_sum, energy_sum, count = *torch.zeros(2, device=device), 0
     for task, energy in steps:
         task_sum += task
         energy_sum += energy
         count += 1
         if count % CHECK_EVERY == 0 and not math.isfinite(float(task_sum + energy_sum)):
             break
-    means = {"train_loss": float(task_sum) / count, "train_energy": float(energy_sum) / count}
-    return means, count, all(math.isfinite(mean) for mean in means.values())
+    return count, float(task_sum), float(energy_sum)
 
 
 def batches(
@@ -235,7 +210,7 @@ def batches(
     check_batch_size(batch_size, split)
     order = torch.randperm(len(split), generator=generator)
     for start in range(0, len(split) - batch_size + 1, batch_size):
-        index = order[start : start + batch_size]
+        index = order[start : start + batch_size].to(split.x.device)
         yield split.x.index_select(0, index), split.y.index_select(0, index)
 
 
