@@ -531,6 +531,18 @@ def test_mixed_conditions_are_a_warning(make):
     ]
 
 
+def test_seconds_of_runs_trained_as_one_are_marked_as_attributed(make):
+    def stacked(record):
+        by = {"runs": 2, "seconds_attributed": True} if record.config["seed"] else {"runs": 1}
+        return replace(record, provenance=record.provenance | {"stacked": by})
+
+    study = make.study()
+    entries = compute_findings(study, make.records(study, stacked))["provenance"]
+    (entry,) = (entry for entry in entries if entry["condition"] == "train_seconds")
+    assert entry["value"].startswith("attributed: an equal share")
+    assert entry["runs"] == sum(1 for record in make.records(study) if record.config["seed"])
+
+
 def test_a_long_error_is_cut_and_its_length_told(make):
     study = make.study()
     records = make.records(study, lambda r: make.ended(r, "failed", "x" * 10_000))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from fleets import Doubled
 
 from minaction.data.dataset import Dataset, DataSpec, Split
 from minaction.data.load import load_dataset
@@ -26,17 +26,6 @@ def noise() -> Dataset:
         return Split(x=x, y=torch.arange(samples) % 3)
 
     return Dataset.of(train=split(100), validation=split(30), test=split(20), spec=spec)
-
-
-class Doubled(nn.Module):
-    """A network in float64 behind the float32 samples of a data set."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.double()
-
-    def forward(self, x):
-        return self.network(x.double())
 
 
 @pytest.fixture

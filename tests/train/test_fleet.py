@@ -252,7 +252,9 @@ def test_a_fleet_of_one_is_a_run(noise):
         (lambda run: replace(run, objective=objective(energy=L1Energy())), "another energy"),
         (lambda run: replace(run, objective=objective(F.nll_loss)), "another task loss"),
         (lambda run: replace(run, objective=objective(layers=[nn.ReLU])), "another layers"),
-        (lambda run: replace(run, model=MLP(5, (8, 5), 3)), "network 1 has other parameters"),
+        (lambda run: replace(run, model=MLP(5, (8, 5), 3)), "network 1 is built otherwise"),
+        (lambda run: replace(run, model=with_tanh(network())), "network 1 is built otherwise"),
+        (lambda run: replace(run, model=with_buffer(network())), "network 1 is built otherwise"),
         (lambda run: replace(run, model=network().double()), "parameters are of 2 types"),
     ],
 )
@@ -262,6 +264,16 @@ def test_runs_that_are_not_alike_are_refused(noise, change, said):
     with pytest.raises(InputError, match=said):
         train_fleet([first, change(second)], noise)
     assert all(torch.equal(v, before[k]) for k, v in first.model.state_dict().items())
+
+
+def with_tanh(model):
+    model.net[2] = nn.Tanh()
+    return model
+
+
+def with_buffer(model):
+    model.register_buffer("extra", torch.zeros(1))
+    return model
 
 
 def objective(task_loss=F.cross_entropy, energy=None, layers=None):

@@ -48,6 +48,8 @@ def conditions(record: Record) -> Iterator[tuple[str, str]]:
             yield from ((f"{name}: {key}", str(value[key])) for key in keys if key in value)
         elif value is not None:
             yield name, str(value)
+    if (record.provenance.get("stacked") or {}).get("seconds_attributed"):
+        yield "train_seconds", "attributed: an equal share of what runs trained as one took"
     if fingerprint := record.provenance.get("data_sha256"):
         yield f"data_sha256: {record.config.get('dataset')}", str(fingerprint)
 

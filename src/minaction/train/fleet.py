@@ -194,9 +194,9 @@ class _Orders:
     def next(self) -> Tensor:
         """Return the samples of each run's next batch, `[runs, batch]`."""
         if self._ahead.shape[1] < self._batch_size:
-            epochs = [torch.randperm(self._samples, generator=g) for g in self._generators]
+            orders = (torch.randperm(self._samples, generator=g) for g in self._generators)
             # half the memory of a thousand orders
-            self._ahead = torch.stack(epochs).to(torch.int32).to(self._device)
+            self._ahead = torch.stack([order.to(torch.int32) for order in orders]).to(self._device)
         index, self._ahead = self._ahead.tensor_split([self._batch_size], 1)
         return index
 

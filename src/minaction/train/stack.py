@@ -40,7 +40,7 @@ class Stack:
         device: Where to train.
 
     Raises:
-        InputError: The networks differ in shape, or their weights in type.
+        InputError: The networks differ in how they are built, or their weights in type.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class Stack:
         sample: Tensor,
         device: torch.device | str = "cpu",
     ) -> None:
+        _check_alike(models)
         self._net = _Losses(copy.deepcopy(models[0]).to(device), objective)
         self._configs = list(configs)
         trained = [_trained(model) for model in models]
         self._shapes = {name: value.shape for name, value in trained[0].items()}
-        _check_alike(trained)
         rows = [torch.cat([value.flatten() for value in of_one.values()]) for of_one in trained]
         self._weights = torch.stack(rows).to(device)
         self._moments = [torch.zeros_like(self._weights) for _ in range(2)]
@@ -64,7 +64,8 @@ class Stack:
         changing = _changing(models[0], sample)
         own = {name for name in others[0] if name in changing or _differs(name, others)}
         self._own = {name: torch.stack([o[name] for o in others]).to(device) for name in own}
-        self._shared = {n: v.to(device) for n, v in others[0].items() if n not in own}
+        shared = {n: v for n, v in others[0].items() if n not in own}
+        self._shared = {name: value.to(device, copy=True) for name, value in shared.items()}
         self._arrange()
 
     def __len__(self) -> int:
@@ -216,16 +217,20 @@ def _others(model: nn.Module) -> State:
     return frozen | dict(model.named_buffers())
 
 
-def _check_alike(trained: Sequence[State]) -> None:
-    first = {name: value.shape for name, value in trained[0].items()}
-    for run, of_one in enumerate(trained):
-        if {name: value.shape for name, value in of_one.items()} != first:
+def _check_alike(models: Sequence[nn.Module]) -> None:
+    built, shapes = repr(models[0]), _shapes(models[0])
+    for run, model in enumerate(models):
+        if repr(model) != built or _shapes(model) != shapes:
             raise InputError(
-                f"network {run} has other parameters than network 0; stack only equals"
+                f"network {run} is built otherwise than network 0; only equal ones can be stacked"
             )
-    types = {value.dtype for of_one in trained for value in of_one.values()}
+    types = {value.dtype for model in models for value in _trained(model).values()}
     if len(types) != 1:
         raise InputError(f"parameters are of {len(types)} types; stacked ones must be of one")
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in {**_trained(model), **_others(model)}.items()}
 
 
 def _differs(name: str, states: Sequence[State]) -> bool:
