@@ -13,7 +13,7 @@ It takes under 8 minutes and writes `results/scale/<name of the GPU>.json`; with
 with one line. `--device cpu` does the same on a CPU, by default with small networks, and writes
 where `--out` says:
 
-    python benchmarks/gpu_fleet.py --device cpu --networks mlp cnn "small mlp" "small cnn" \
+    python benchmarks/gpu_fleet.py --device cpu --networks "small mlp" "small cnn" mlp cnn \
         --runs 4 16 64 --checked-steps 20 --blocks 15 --out results/benchmarks/stacked_steps.json
 
 Exits with 1 where weights differ.
@@ -256,8 +256,9 @@ def parse_arguments():
 
 
 def main():
-    arguments, until = parse_arguments(), time.perf_counter() + SECONDS
+    arguments = parse_arguments()
     device, on_gpu = arguments.device, arguments.device == "cuda"
+    until = time.perf_counter() + SECONDS if on_gpu else float("inf")
     if on_gpu and not torch.cuda.is_available():
         sys.exit("no CUDA GPU here; `--device cpu` checks that this program runs")
     if not on_gpu:
@@ -273,9 +274,8 @@ def main():
         for network in names:
             difference = largest_difference(NETWORKS[network], device, arguments.checked_steps)
             equal &= difference < TOLERANCE
-            print(
-                f"{network}: weights after {arguments.checked_steps} steps differ by {difference:.1e}"
-            )
+            said = f"weights after {arguments.checked_steps} steps differ by {difference:.1e}"
+            print(f"{network}: {said}")
             rows = []
             for runs in sizes:
                 rows.append(attempt(NETWORKS[network], runs, device, arguments.blocks, until))

@@ -226,7 +226,7 @@ class Trials:
     def _predict(self, execution: Execution) -> float:
         total = 0.0
         for cell in self._cells:
-            timing = time_steps(cell, execution, self._load)
+            timing = _time(cell, execution, self._load)
             total += timing.step * _steps(cell, self._load) / self._workers
             if execution.compile:
                 total += GRAPHS_PER_CELL * timing.first
@@ -249,9 +249,7 @@ class Trials:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timing:
-    """Seconds of a step, the median, and of the first one."""
-
+class _Timing:
     step: float
     first: float
 
@@ -268,7 +266,7 @@ def time_cells(cells: Sequence[Cell], reference: Execution, load: Load) -> dict[
         started = time.perf_counter()
         try:
             if spent < REFERENCE_SECONDS or cell.model not in steps:
-                steps[cell.model] = time_steps(cell, reference, load).step
+                steps[cell.model] = _time(cell, reference, load).step
                 spent += time.perf_counter() - started
             seconds[cell] = steps[cell.model] * _steps(cell, load)
         except MinActionError:  # its runs will fail and say why
@@ -290,15 +288,15 @@ def _heaviest(seconds: Mapping[Cell, float]) -> list[Cell]:
     return chosen
 
 
-def time_steps(cell: Cell, execution: Execution, load: Load) -> Timing:
+def _time(cell: Cell, execution: Execution, load: Load) -> _Timing:
     """Return the median seconds of a step and those of the first (compilation included)."""
-    stepper = _stepper(cell, execution, load(cell.dataset), seed=0)
+    steps = stepper(cell, execution, load(cell.dataset), seed=0)
     times: list[float] = []
     while len(times) <= STEPS or sum(times[1:]) < STEPS_SECONDS:
         started = time.perf_counter()
-        next(stepper)
+        next(steps)
         times.append(time.perf_counter() - started)
-    return Timing(step=statistics.median(times[3:]), first=times[0])
+    return _Timing(step=statistics.median(times[3:]), first=times[0])
 
 
 def accuracy_drop_bound(
@@ -314,8 +312,8 @@ def accuracy_drop_bound(
     for seed in range(CHECK_SEEDS):
         pair: list[Tensor] = []
         for execution in (reference, candidate):
-            stepper = _stepper(cell, execution, dataset, seed=seed)
-            *_, model = itertools.islice(stepper, CHECK_STEPS)
+            steps = stepper(cell, execution, dataset, seed=seed)
+            *_, model = itertools.islice(steps, CHECK_STEPS)
             pair.append(_hits(model, dataset))
         drops.append(pair[0] - pair[1])
     differences = torch.cat(drops)
@@ -331,10 +329,10 @@ def _hits(model: nn.Module, dataset: Dataset) -> Tensor:
     return (torch.cat(predictions) == split.y).double()
 
 
-def _stepper(
+def stepper(
     cell: Cell, execution: Execution, dataset: Dataset, *, seed: int
 ) -> Iterator[nn.Module]:
-    """Yield the model after each training step, epoch after epoch."""
+    """Yield the model after each training step of a run of a cell, epoch after epoch."""
     model = network_of(cell, dataset.spec, seed)
     execution.prepare(model)
     energy = build_energy(cell.energy, model, dataset.train.x[:2])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -21,19 +21,21 @@ from minaction.study.calibrate import (
     Calibration,
     Load,
     network_of,
+    stepper,
     time_cells,
-    time_steps,
 )
 from minaction.study.cells import Cell
 from minaction.study.run import cross_entropy
 from minaction.study.stack_groups import FleetMode, kind_name
 from minaction.study.stacked_runs import stacking_device
+from minaction.train.execution import Execution
 from minaction.train.fleet import FleetRun
 from minaction.train.loop import TrainConfig
 from minaction.train.memory import is_out_of_memory
 from minaction.train.stack import SAMPLE, Stack, stacking_conditions
 from minaction.train.stackable import stacking_obstacle
 
+GROWTH = 4
 SIZES = (4, 16, 64, 256, 1024)
 UNTIMED = 16  # runs of a stack on the CPU where nobody asked what is fastest
 MEMORY = 0.8  # share of a GPU's free memory that stacks may fill
@@ -79,14 +81,13 @@ def choose_stacks(
         if mode == "auto" and predicted < WORTH_TRYING_SECONDS:
             continue
         heaviest = max(of_kind, key=lambda cell: (seconds.get(cell, 0.0), cell.parameters))
-        trial = _Trial(heaviest, load, workers)
+        trial = _Trial(heaviest, calibration.execution, load, workers)
         if trial.obstacle:
             reasons[name] = trial.obstacle
         elif mode == "on":
             stacked[name] = trial.fitting(most)
         else:
-            alone = time_steps(heaviest, calibration.execution, load).step
-            size, ratio = trial.fastest(most, alone, ALLOWANCE * predicted)
+            size, ratio = trial.fastest(most, ALLOWANCE * predicted)
             if ratio <= GAIN:
                 stacked[name] = size
             else:
@@ -95,18 +96,10 @@ def choose_stacks(
     return {key: value for key, value in found.items() if value}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Timing:
-    """Seconds of a step for each run of a stack, and the memory it took on a GPU."""
-
-    seconds: float
-    run_bytes: float
-
-
 class _Trial:
-    """Stacks of the runs of one cell."""
+    """Steps of single runs of one cell and of stacks of them, in turns."""
 
-    def __init__(self, cell: Cell, load: Load, workers: int) -> None:
+    def __init__(self, cell: Cell, execution: Execution, load: Load, workers: int) -> None:
         self._dataset, self._workers = load(cell.dataset), workers
         self._device = stacking_device()
         model = network_of(cell, self._dataset.spec, 0)
@@ -117,62 +110,76 @@ class _Trial:
             objective=EnergyObjective(cross_entropy, energy, LAM),
             config=TrainConfig(lr=cell.lr, batch_size=cell.batch_size),
         )
+        self._alone = stepper(cell, execution, self._dataset, seed=0)
         self.obstacle = stacking_obstacle(self._run, self._dataset.train, self._device)
 
     def fitting(self, most: int) -> int:
         """Return how many runs a stack may have, `most` at most, without asking what is fastest."""
         if self._device == "cpu":
             return min(most, UNTIMED)
-        return min(most, self._room(self._time(1)))
+        self.ratio(1)
+        return min(most, self._room(1))
 
-    def fastest(self, most: int, alone: float, allowance: float) -> tuple[int, float]:
+    def fastest(self, most: int, allowance: float) -> tuple[int, float]:
         """Return the size at which a run's step is fastest, and its time over that of one alone.
 
         Args:
             most: Largest size.
-            alone: Seconds of a step alone.
-            allowance: Seconds that trying may take.
+            allowance: Seconds that trying may take; the smallest stack is tried in any case.
         """
-        until, best, best_size, room = time.perf_counter() + allowance, float("inf"), 1, most
+        until, best, best_size, room, expected = time.perf_counter() + allowance, inf, 1, most, 0.0
         for size in sorted({*(size for size in SIZES if size < most), most}):
-            expected = (STEPS + 1) * size * min(best, alone)
-            if size > room or time.perf_counter() + expected > until:
+            started = time.perf_counter()
+            if size > room or (best < inf and started + expected > until):
                 break
             try:
-                timing = self._time(size)
+                ratio = self.ratio(size)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 break
-            if timing.seconds > GAIN * best:
+            if ratio > GAIN * best:
                 break
-            best, best_size, room = timing.seconds, size, min(most, self._room(timing))
-        return best_size, best / alone
+            best, best_size, room = ratio, size, min(most, self._room(size))
+            expected = GROWTH * (time.perf_counter() - started)
+        return best_size, best
 
-    def _room(self, timing: _Timing) -> int:
-        """Return how many runs fit into the worker's part of the memory, one at least."""
-        if self._device == "cpu":
-            return max(SIZES)
-        free, _ = torch.cuda.mem_get_info()
-        return max(1, int(MEMORY * free / self._workers / timing.run_bytes))
-
-    def _time(self, size: int) -> _Timing:
-        split, run, times = self._dataset.train, self._run, []
+    def ratio(self, size: int) -> float:
+        """Return a stacked run's median time of a step over that of a run alone."""
+        split, run = self._dataset.train, self._run
         x, y = split.x.to(self._device), split.y.to(self._device)
         lam = torch.full((size,), LAM, device=self._device)
         generator = torch.Generator().manual_seed(0)
-        on_gpu = self._device != "cpu"
-        if on_gpu:
+
+        def step() -> None:
+            shape = (size, run.config.batch_size)
+            index = torch.randint(len(split), shape, generator=generator).to(self._device)
+            loss, _ = stack.step(x[index], y[index], lam)
+            loss.sum().item()  # waits for a GPU
+
+        if self._device == "cuda":
             torch.cuda.reset_peak_memory_stats()
         with stacking_conditions():
             models, configs = [run.model] * size, [run.config] * size
             stack = Stack(models, run.objective, configs, self._sample, self._device)
-            for _ in range(STEPS + 1):
-                started = time.perf_counter()
-                shape = (size, run.config.batch_size)
-                index = torch.randint(len(split), shape, generator=generator).to(self._device)
-                loss, _ = stack.step(x[index], y[index], lam)
-                loss.sum().item()  # waits for a GPU
-                times.append(time.perf_counter() - started)
-        peak = torch.cuda.max_memory_allocated() if on_gpu else 0
-        return _Timing(seconds=statistics.median(times[1:]) / size, run_bytes=peak / size)
+            pairs = [
+                (self._seconds(lambda: next(self._alone)), self._seconds(step) / size)
+                for _ in range(STEPS + 1)
+            ]
+        alone, together = (statistics.median(times) for times in zip(*pairs[1:], strict=True))
+        return together / alone
+
+    def _seconds(self, work: Callable[[], object]) -> float:
+        """Time one call; on a CPU by its own time, which others that are busy do not change."""
+        clock = time.process_time if self._device == "cpu" else time.perf_counter
+        started = clock()
+        work()
+        return clock() - started
+
+    def _room(self, size: int) -> int:
+        """Return how many runs fit into a worker's part of the GPU, by what a stack has taken."""
+        if self._device == "cpu":
+            return max(SIZES)
+        free, _ = torch.cuda.mem_get_info()
+        run_bytes = torch.cuda.max_memory_allocated() / size
+        return max(1, int(MEMORY * free / self._workers / run_bytes))
