@@ -554,3 +554,20 @@ def test_torchscript_is_refused():
     model = nn.Sequential(torch.jit.trace(mlp(), X), nn.Linear(2, 2))
     with pytest.raises(TapeError, match="module '0' is TorchScript"):
         record(model)
+
+
+def test_what_runs_without_gradients_can_be_left_out():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    x = torch.randn(5, 4)
+    with Tape(model, skip_no_grad=True) as tape:
+        logits = model(x)
+        with torch.no_grad():
+            model(x)
+            logits[:, 0].sigmoid()  # one axis, as metrics have it
+    assert list(tape.trajectory) == ["1"]
+    assert list(tape.trajectory.weights) == ["0.weight", "2.weight"]
+    with Tape(model) as tape:
+        model(x)
+        with torch.no_grad():
+            model(x)
+    assert list(tape.trajectory) == ["1", "1#2"]

@@ -41,6 +41,7 @@ class Recorder(TorchFunctionMode):
         reduce: Applied to every activation at once, so that nothing but its result is kept;
             None keeps the activations themselves.
         clone: Work on a copy of each activation, for models that overwrite one in place later.
+        skip_no_grad: Leave out what runs with gradients disabled.
         place: Where the running function belongs; None names layers by function and order.
         name_weight: Name of a weight that the running function uses.
     """
@@ -50,12 +51,14 @@ class Recorder(TorchFunctionMode):
         reduce: Reduce | None = None,
         *,
         clone: bool = False,
+        skip_no_grad: bool = False,
         place: Place | None = None,
         name_weight: Callable[[str, Tensor], str] | None = None,
     ) -> None:
         super().__init__()
         self.reduce = reduce
         self.clone = clone
+        self.skip_no_grad = skip_no_grad
         self.place = place
         self.name_weight = name_weight
         self.layers: list[Activation] = []
@@ -91,7 +94,10 @@ class Recorder(TorchFunctionMode):
         return output
 
     def _see(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any) -> None:
-        if name in RESHAPES:
+        if self.skip_no_grad and not torch.is_grad_enabled():
+            if name in NONLINEARITIES:
+                self._check_checkpoint(name)
+        elif name in RESHAPES:
             if args and args[0] is self._last:
                 self._last = output
         elif name in WEIGHTED:

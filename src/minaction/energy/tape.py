@@ -53,6 +53,8 @@ class Tape:
             trajectory is empty.
         clone: Work on copies, for models that overwrite an activation in place after computing it.
         observe_output: Observe the model's own output too if it comes from a nonlinearity.
+        skip_no_grad: Leave out nonlinearities that run with gradients disabled, such as those of
+            metrics or of a teacher network.
 
     Raises:
         TapeError: A layer asked for did not run, an activation was overwritten in place or has no
@@ -73,12 +75,14 @@ class Tape:
         reduce: Reduce | None = None,
         clone: bool = False,
         observe_output: bool = False,
+        skip_no_grad: bool = False,
     ) -> None:
         self.model = model
         self.layers = _checked_layers(layers)
         self.reduce = reduce
         self.clone = clone
         self.observe_output = observe_output
+        self.skip_no_grad = skip_no_grad
         self._trajectory = Trajectory(layers=())
         self._reduced: dict[str, Tensor] = {}
         self._recorder: Recorder | None = None
@@ -101,7 +105,7 @@ class Tape:
             raise TapeError("this tape is recording already; open another one")
         if torch.compiler.is_compiling():
             refuse_in_compiled(self.model, self.layers)
-            recorder = Recorder(self.reduce, clone=self.clone)
+            recorder = Recorder(self.reduce, clone=self.clone, skip_no_grad=self.skip_no_grad)
         else:
             _refuse_script(self.model)
             recorder = self._named_recorder()
@@ -130,7 +134,11 @@ class Tape:
     def _named_recorder(self) -> Recorder:
         names = self._names = _ModuleNames(self.layers)
         recorder = Recorder(
-            self.reduce, clone=self.clone, place=names.place, name_weight=names.name_weight
+            self.reduce,
+            clone=self.clone,
+            skip_no_grad=self.skip_no_grad,
+            place=names.place,
+            name_weight=names.name_weight,
         )
         try:
             if is_compiled(self.model):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from minaction.energy.functionals import Energy, layer_term, reads_activations, total
+from minaction.energy.functionals import Energy, reads_activations
 from minaction.energy.pitfalls import warn_of_pitfalls
 from minaction.energy.recorder import Recorder, Reduce, is_transformed
 from minaction.energy.tape import (
@@ -22,8 +22,8 @@ from minaction.energy.tape import (
     refuse_in_compiled,
     run_model,
 )
-from minaction.energy.trajectory import Activation
 from minaction.objective.lam import LambdaRule, as_rule, checked
+from minaction.objective.reduction import energy_of, reduction
 
 TaskLoss = Callable[[Any, Any], Tensor]
 """`task_loss(output, target) -> scalar tensor`."""
@@ -146,9 +146,7 @@ class EnergyObjective:
         return self._observe(model, x, differentiate=True)
 
     def _observe(self, model: nn.Module, x: Any, *, differentiate: bool) -> tuple[Any, Tensor]:
-        reduce = layer_term(self.energy)
-        if reduce is not None and not differentiate:
-            reduce = _constant(reduce)
+        reduce = reduction(self.energy, differentiate=differentiate)
         if torch.compiler.is_compiling():
             refuse_in_compiled(model, self.layers)
             output, seen = self._observe_functions(model, x, reduce)
@@ -157,10 +155,7 @@ class EnergyObjective:
             output, seen = self._observe_functions(model, x, reduce)
         else:
             output, seen = self._observe_modules(model, x, reduce)
-        if reduce is not None:
-            return output, total(seen.reduced)
-        with torch.set_grad_enabled(differentiate and torch.is_grad_enabled()):
-            return output, self.energy(seen.trajectory)
+        return output, energy_of(self.energy, seen, reduce, differentiate=differentiate)
 
     def _observe_functions(
         self, model: nn.Module, x: Any, reduce: Reduce | None
@@ -190,11 +185,3 @@ class EnergyObjective:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.lam.load_state_dict(state["lam"])
-
-
-def _constant(reduce: Reduce) -> Reduce:
-    def reduce_detached(activation: Activation) -> Tensor:
-        with torch.no_grad():
-            return reduce(activation)
-
-    return reduce_detached
