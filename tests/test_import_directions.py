@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "stats": {"errors"},
     "report": {"errors", "data", "stats", "study"},
     "progress": {"errors", "study"},
+    "integrations": {"errors", "energy", "objective", "study"},
 }
 ANYTHING = {"", "__main__", "cli", "commands"}  # the public API and the command line
 NETWORK = {
@@ -51,6 +52,8 @@ TORCH_FREE = (
     *("minaction.study.journal", "minaction.study.merge", "minaction.study.plan"),
     *("minaction.study.read_study", "minaction.study.study_file"),
     *("minaction.report.*", "minaction.stats.*"),
+    *("minaction.integrations.mlflow", "minaction.integrations.tensorboard"),
+    "minaction.integrations.tracking",
 )
 
 

@@ -369,6 +369,15 @@ def reads_activations(energy: Energy) -> bool:
     return any(not isinstance(part, PotentialEnergy) for _, part in _terms(energy))
 
 
+def reads_names(energy: Energy) -> bool:
+    """Return whether an energy knows costs by the names of layers."""
+    parts = (part for _, part in _terms(energy))
+    return any(
+        isinstance(part, SynapticEnergy) or (isinstance(part, UnitEnergy) and part.cost is not None)
+        for part in parts
+    )
+
+
 def layer_term(energy: Energy) -> Callable[[Activation], Tensor] | None:
     """Return the per-layer term of an energy that is a sum of such terms, else None."""
     if isinstance(energy, LayerEnergy):
