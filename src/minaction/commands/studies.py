@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 from enum import StrEnum
@@ -12,9 +13,17 @@ import typer
 
 from minaction.commands import plan
 from minaction.commands.options import AsJson, DataDir, StudyDir, Workers, print_json, text_of
+from minaction.commands.tracking import (
+    Track,
+    TrackerKind,
+    TrackingUri,
+    export_to_tracker,
+    live_tracking,
+)
 from minaction.errors import InputError, StoppedError, StudyFailedError, VerificationError
 
 if TYPE_CHECKING:
+    from minaction.integrations.tracking import LiveTracking
     from minaction.study.study_file import Study
 
 SHOWN = 60
@@ -55,6 +64,8 @@ class ExportFormat(StrEnum):
     JSON = "json"
     CSV = "csv"
     PARQUET = "parquet"
+    MLFLOW = "mlflow"
+    TENSORBOARD = "tensorboard"
 
 
 def quickstart(
@@ -93,13 +104,18 @@ def study_run(
             "faster, wherever it can be done, or never."
         ),
     ] = Fleet.AUTO,
+    track: Track = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """Run a study, or what is left of it, and write its report."""
     from minaction.study.read_study import load_study
 
+    study = load_study(spec)
     rotate_bytes = None if rotate is None else rotate << 20
-    _run_study(load_study(spec), out, workers, data_dir, rotate_bytes, fleet)
-    page = _write_report(out, None)
+    tracking = live_tracking(track, study, out, tracking_uri)
+    with tracking or contextlib.nullcontext():
+        _run_study(study, out, workers, data_dir, rotate_bytes, fleet, tracking)
+        page = _write_report(out, None)
     _print_summary(out)
     typer.echo(f"report: {page}")
 
@@ -180,12 +196,23 @@ def study_export(
     directory: StudyDir,
     to: Annotated[ExportFormat, typer.Option(help="Format.")] = ExportFormat.CSV,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File; default: standard output.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File; default: standard output. Of tensorboard a folder; default: in DIR.",
+        ),
     ] = None,
+    tracking_uri: TrackingUri = None,
 ) -> None:
-    """Export the runs: one row or record per run."""
+    """Export the runs: one row or record per run, or a run of a tracker."""
     from minaction.study.directory import atomic_file, load_study_directory
 
+    if to in tuple(TrackerKind):
+        export_to_tracker(TrackerKind(to), directory, output, tracking_uri)
+        return
+    if tracking_uri is not None:
+        raise InputError("--tracking-uri is for --to mlflow; leave it out")
     if output is not None:
         _require_file_place(output)
     load_study_directory(directory)
@@ -267,6 +294,7 @@ def _run_study(
     data_dir: Path | None,
     rotate_bytes: int | None = None,
     fleet: Fleet = Fleet.AUTO,
+    tracking: LiveTracking | None = None,
 ) -> None:
     from minaction.measure.environment import cpu_count
     from minaction.progress import progress_listener
@@ -277,7 +305,7 @@ def _run_study(
             outcome = run_study(
                 spec,
                 out,
-                listener,
+                tracking.listener(listener) if tracking else listener,
                 workers=workers or cpu_count(),
                 data_dir=text_of(data_dir),
                 rotate_bytes=rotate_bytes,
