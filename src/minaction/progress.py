@@ -87,8 +87,8 @@ class PlainListener:
         self.note(f"{total} runs, {done} of them done before")
 
     def note(self, text: str) -> None:
-        """Write a line."""
-        print(text, file=sys.stderr, flush=True)
+        """Write a line, in one piece: a thread may have one to write at the same time."""
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)
 
     def finished(self, record: Record) -> None:
         """Count a run; complain about one that is not ok."""

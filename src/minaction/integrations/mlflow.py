@@ -65,7 +65,7 @@ class MlflowTracker:
         self._study = study
         self.uri = uri or mlflow.get_tracking_uri()
         self._experiment = self._parent = ""
-        self._known: dict[str, Run] = {}
+        self._known: dict[str, tuple[str, str | None]] = {}
         if not self.uri.startswith(_DATABASES):  # which would be connected to
             _ = self._client
 
@@ -89,10 +89,14 @@ class MlflowTracker:
         """
         with self._named_failures():
             self._experiment = self._find_experiment()
-            mine = f"tags.`{STUDY}` = '{self._study.sha256}'"
-            runs = list(self._search(mine))
-            self._known = {r.data.tags[RUN_ID]: r for r in runs if RUN_ID in r.data.tags}
-            studies = [run.info.run_id for run in runs if RUN_ID not in run.data.tags]
+            self._known, studies = {}, []
+            for run in self._search(f"tags.`{STUDY}` = '{self._study.sha256}'"):
+                tags, finished = run.data.tags, run.info.status not in _UNFINISHED
+                if RUN_ID in tags:
+                    digest = tags.get(DIGEST) if finished else None
+                    self._known[tags[RUN_ID]] = run.info.run_id, digest
+                else:
+                    studies.append(run.info.run_id)
             self._parent = studies[0] if studies else self._make_parent()
 
     def log(self, record: Record) -> None:
@@ -101,11 +105,12 @@ class MlflowTracker:
         Raises:
             MinActionError: MLflow does not answer.
         """
-        run, known = TrackedRun.of(record), self._known.get(record.run_id)
-        if known and known.data.tags.get(DIGEST) == run.digest and _is_finished(known):
+        run = TrackedRun.of(record)
+        known, digest = self._known.get(record.run_id, (None, None))
+        if digest == run.digest:
             return
         with self._named_failures():
-            self._known[record.run_id] = self._log(record, run, known)
+            self._known[record.run_id] = self._log(record, run, known), run.digest
 
     def attach(self, path: Path) -> None:
         """Log a file as an artefact of the study's own run.
@@ -142,7 +147,8 @@ class MlflowTracker:
         self._client.set_terminated(run.info.run_id)
         return run.info.run_id
 
-    def _log(self, record: Record, run: TrackedRun, known: Run | None) -> Run:
+    def _log(self, record: Record, run: TrackedRun, run_id: str | None) -> str:
+        """Log a run as a new one, or as that with MLflow's `run_id`, which is returned."""
         started = run.started or time.time()
         tags = {
             RUN_ID: record.run_id,
@@ -152,12 +158,13 @@ class MlflowTracker:
             ERROR: (record.error or "")[:_TEXT_LIMIT],
             _PARENT: self._parent,
         }
-        if known is None:
-            known = self._client.create_run(
+        if run_id is None:
+            made = self._client.create_run(
                 self._experiment, start_time=_milliseconds(started), tags=tags, run_name=run.name
             )
-        run_id = known.info.run_id
-        self._client.update_run(run_id, status="RUNNING")
+            run_id = made.info.run_id
+        else:
+            self._client.update_run(run_id, status="RUNNING")
         params = [Param(name, _text(value)) for name, value in run.parameters.items()]
         for start in range(0, len(params), _PARAMETERS_PER_REQUEST):
             self._client.log_batch(run_id, params=params[start : start + _PARAMETERS_PER_REQUEST])
@@ -167,7 +174,7 @@ class MlflowTracker:
         self._client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
         status = "FAILED" if record.status is RunStatus.FAILED else "FINISHED"
         self._client.set_terminated(run_id, status, _milliseconds(started + run.seconds))
-        return self._client.get_run(run_id)
+        return run_id
 
     @contextlib.contextmanager
     def _named_failures(self) -> Iterator[None]:
@@ -194,10 +201,6 @@ def _milliseconds(seconds: float) -> int:
 
 def _text(value: Any) -> str:
     return (value if isinstance(value, str) else json.dumps(value))[:_TEXT_LIMIT]
-
-
-def _is_finished(run: Run) -> bool:
-    return run.info.status not in _UNFINISHED
 
 
 def _first_line(error: Exception) -> str:
