@@ -29,11 +29,11 @@ lint: setup
 	$(BIN)/pyright
 
 bench: setup
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[lightning]'
 	$(BIN)/python benchmarks/start_up.py --out results/benchmarks/start_up.json
 	$(BIN)/python benchmarks/study_memory.py --out results/benchmarks/study_memory.json
 	$(BIN)/python benchmarks/report_size.py --out results/benchmarks/report_size.json
 	$(BIN)/python benchmarks/energy_overhead.py --out results/benchmarks/energy_overhead.json
+	$(BIN)/python benchmarks/integration_overhead.py --out results/benchmarks/integration_overhead.json
 	$(BIN)/python benchmarks/clock_noise.py --out results/benchmarks/clock_noise.json
 	$(BIN)/python benchmarks/anova_speed.py --out results/benchmarks/anova_speed.json
 	$(BIN)/python benchmarks/analyse_speed.py --out results/benchmarks/analyse_speed.json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import subprocess
@@ -139,3 +140,14 @@ def test_the_transformers_example_runs():
 def test_three_lines_of_an_example_are_added(name):
     text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
     assert re.findall(r"  # (\d)$", text, re.MULTILINE) == ["1", "2", "3"]
+
+
+def test_what_it_costs_is_what_was_measured():
+    path = ROOT / "results" / "benchmarks" / "integration_overhead.json"
+    rows = json.loads(path.read_text())["rows"]
+    assert len(rows) == 4
+    for row in rows:
+        step = 1000 * row["plain_step_cpu_seconds"]
+        median, low, high = (f"{value:+.1%}" for value in row["cpu_time_overhead"])
+        line = f"| {row['trainer']}, {row['model']} | {step:.1f} | {median} [{low}, {high}] |"
+        assert line in PAGE
