@@ -167,6 +167,17 @@ def test_an_exported_program_brings_its_weights(tmp_path):
 # --- pickles
 
 
+def test_a_safetensors_file_whose_header_begins_like_a_pickle_is_loaded(tmp_path):
+    path = tmp_path / "net.safetensors"
+    model = nn.Linear(2, 2)
+    for length in range(256):  # until the header is as long as its first byte says
+        save_file(model.state_dict(), path, metadata={"note": "x" * length})
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    load_weights(model, path)
+
+
 def pickles(folder, marker):
     """Files that run code when they are unpickled, under honest and other names."""
     torch.save({"0.weight": Bomb(marker)}, folder / "zipped.pt")

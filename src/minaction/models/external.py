@@ -129,10 +129,11 @@ def _kind_of(path: Path) -> str | None:
         raise ModelError(f"{path}: {what}; give the path of a file")
     try:
         with path.open("rb") as file:
-            start = file.read(2)
+            start = file.read(9)
         if not zipfile.is_zipfile(path):
-            # every pickle since protocol 2 starts so, and weights saved by old versions of torch
-            return PICKLE if start[:1] == b"\x80" else None
+            # every pickle since protocol 2 starts so, and weights saved by old versions of torch;
+            # a safetensors file does by chance: its header, from byte 8 on, is some 128 bytes long
+            return PICKLE if start[:1] == b"\x80" and start[8:] != b"{" else None
         with zipfile.ZipFile(path) as archive:
             records = {name.partition("/")[2] for name in archive.namelist()}
     except (OSError, zipfile.BadZipFile) as error:
