@@ -6,6 +6,7 @@ from minaction.stats.aggregates import (
     probability_of_improvement,
 )
 from minaction.stats.anova import factorial_anova
+from minaction.stats.association import Association, associations
 from minaction.stats.assumptions import check_assumptions
 from minaction.stats.costs import (
     Costs,
@@ -41,12 +42,14 @@ from minaction.stats.standardized_difference import hedges_g
 from minaction.stats.transforms import logit_error
 
 __all__ = [
+    "Association",
     "Costs",
     "Curve",
     "Equivalence",
     "Interval",
     "NonInferiority",
     "ParetoBootstrap",
+    "associations",
     "check_assumptions",
     "cliffs_delta",
     "compact_letters",

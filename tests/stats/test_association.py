@@ -1,0 +1,104 @@
+"""How well one quantity tells another: scipy is the oracle, a slow bootstrap the twin."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from minaction.errors import InputError
+from minaction.stats.association import associations, drawn_weights, midranks
+
+STRATA = ["a"] * 12 + ["b"] * 18
+
+
+def sample(seed=0, n=30):
+    rng = np.random.default_rng(seed)
+    y = rng.normal(size=n)
+    x = np.column_stack([y + rng.normal(size=n), -(y**3), rng.integers(0, 4, n)])
+    return x, y
+
+
+def found(x, y, strata=STRATA, seed=1, **options):
+    generator = np.random.default_rng(seed)
+    return associations(x, y, strata=strata, generator=generator, resamples=200, **options)
+
+
+def test_estimates_are_those_of_scipy_with_ties_and_without():
+    x, y = sample()
+    for column, one in zip(x.T, found(x, y), strict=True):
+        rho = scipy.stats.spearmanr(column, y).statistic
+        r = scipy.stats.pearsonr(column, y).statistic
+        assert one.spearman.estimate == pytest.approx(rho, abs=1e-12)
+        assert one.r_squared.estimate == pytest.approx(r**2, abs=1e-12)
+        assert one.spearman.n == 30
+
+
+def test_intervals_are_those_of_samples_drawn_row_by_row_within_strata():
+    x, y = sample()
+    weights = drawn_weights(STRATA, np.random.default_rng(1), 200).astype(int)
+    assert (weights[:, :12].sum(1) == 12).all()
+    assert (weights[:, 12:].sum(1) == 18).all()
+    rows = [np.repeat(np.arange(30), one) for one in weights]
+    for column, one in zip(x.T, found(x, y), strict=True):
+        rho = [scipy.stats.spearmanr(column[r], y[r]).statistic for r in rows]
+        squares = [scipy.stats.pearsonr(column[r], y[r]).statistic ** 2 for r in rows]
+        for values, interval in ((rho, one.spearman), (squares, one.r_squared)):
+            expected = np.quantile(values, [0.025, 0.975])
+            assert [interval.low, interval.high] == pytest.approx(expected, abs=1e-12)
+
+
+def test_ranks_of_a_resample_are_those_of_its_rows():
+    values, weights = np.array([3.0, 1.0, 3.0, 2.0]), np.array([[2, 0, 1, 3]])
+    ranks = midranks(values, weights.astype(float))
+    drawn = scipy.stats.rankdata(np.repeat(values, weights[0]))
+    assert ranks[0, [0, 2, 3]].tolist() == [drawn[0], drawn[2], drawn[3]]
+
+
+def test_the_same_generator_gives_the_same_intervals():
+    x, y = sample()
+    first = found(x, y)
+    assert found(x, y) == first
+    assert found(x, y, seed=2) != first
+
+
+def test_a_constant_tells_nothing_and_is_no_error():
+    x, y = sample()
+    constant = np.column_stack([np.full(30, 0.1), x[:, 0]])
+    first, second = found(constant, y)
+    assert np.isnan([first.spearman.estimate, first.r_squared.estimate]).all()
+    assert not np.isnan([second.spearman.low, second.r_squared.high]).any()
+    assert np.isnan(found(x, np.full(30, 7.0))[0].spearman.estimate)
+
+
+def test_an_interval_without_spread_in_some_resample_has_no_ends():
+    x = np.array([[0.0]] * 5 + [[1.0]])
+    (one,) = found(x, np.arange(6.0), strata=["a"] * 6)
+    assert not np.isnan(one.spearman.estimate)
+    assert np.isnan([one.spearman.low, one.spearman.high]).all()
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    # for a bivariate normal with r = 0.6: rho_s = 6 / pi * asin(r / 2)
+    truth, held = 6 / np.pi * np.arcsin(0.3), 0
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        x, e = rng.normal(size=(2, 60))
+        y = 0.6 * x + 0.8 * e
+        (one,) = found(x[:, None], y, strata=[0] * 60)
+        held += one.spearman.low <= truth <= one.spearman.high
+    assert 0.88 <= held / 200 <= 0.99
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "strata", "problem"),
+    [
+        (np.ones((3, 1)), np.ones(4), [0] * 4, "one length, got 3, 4 and 4"),
+        (np.ones((3, 1)), np.ones(3), [0] * 2, "one length, got 3, 3 and 2"),
+        (np.ones((2, 1)), np.ones(2), [0] * 2, "3 or more rows"),
+        (np.full((3, 1), np.nan), np.ones(3), [0] * 3, "x: expected finite numbers"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(x, y, strata, problem):
+    with pytest.raises(InputError, match=problem):
+        found(x, y, strata=strata)
