@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 import minaction as ma
 from minaction.compaction.compact import compact
+from minaction.data.dataset import DataSpec
 from minaction.errors import CompactionError, InputError
+from minaction.models.build import build_model
 from minaction.models.conventional import CNN, MLP
 
 SILENCE = -1e4
@@ -271,6 +273,14 @@ def test_a_model_that_hides_its_graph():
 
     refuse("cannot be traced", Integers().eval(), torch.rand(30, 4))
     refuse("cannot be traced", Hidden().eval(), torch.rand(30, 4))
+
+
+def test_a_recurrent_network_whose_groups_cannot_be_followed():
+    spec = DataSpec(
+        name="random", modality="speech", shape=(8, 6), classes=3, class_names=tuple("abc")
+    )
+    model = build_model("gru", spec, parameters=2_000).eval()
+    refuse("cannot be traced", model, torch.rand(30, 8, 6))
 
 
 @pytest.mark.parametrize("tolerance", [-0.1, 1, float("nan"), True])

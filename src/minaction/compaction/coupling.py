@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def find_couplings(model: nn.Module, example: Any) -> tuple[list[Coupling], dict
     names = {module: name for name, module in model.named_modules()}
     couplings, foreign = [], dict(_foreign_layers(model))
     not_covered = dict(foreign)
-    with warnings.catch_warnings():
+    with _traced(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         groups = list(graph.get_all_groups(root_module_types=WEIGHTED))
     seen: set[str] = set()
@@ -123,16 +124,22 @@ def _build(model: nn.Module, example: Any) -> Any:
     for parameter in model.parameters():
         if parameter.is_floating_point():
             parameter.requires_grad_(True)
+    with _traced(), warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore")  # what it does not know is checked afterwards
+        return torch_pruning.DependencyGraph().build_dependency(
+            model,
+            example_inputs=example,
+            forward_fn=run_model,
+            output_transform=_differentiable,
+            verbose=False,
+        )
+
+
+@contextlib.contextmanager
+def _traced() -> Iterator[None]:
+    """Turn whatever goes wrong in the dependency graph into one line."""
     try:
-        with warnings.catch_warnings(), torch.enable_grad():
-            warnings.simplefilter("ignore")  # what it does not know is checked afterwards
-            return torch_pruning.DependencyGraph().build_dependency(
-                model,
-                example_inputs=example,
-                forward_fn=run_model,
-                output_transform=_differentiable,
-                verbose=False,
-            )
+        yield
     except Exception as error:
         raise CompactionError(
             f"the model cannot be traced by torch-pruning: {first_line(error)}"
