@@ -95,7 +95,7 @@ def test_an_exported_program(cli):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "Missing argument 'MODULE:FACTORY'"),
+        ([], "Missing argument 'DIR|MODULE:FACTORY'"),
         (["measured_models:image"], "give either --data NAME or --shape of one sample"),
         (["measured_models:image", "--shape", "63"], "Sequential does not run on this input"),
         (["measured_models:image", "--shape", "8x8"], "--shape 8x8: expected whole numbers"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,19 +16,32 @@ from minaction.commands.model_inputs import (
     RandomType,
     RandomTypeOption,
     Shape,
-    Target,
     Weights,
     model_batches,
 )
-from minaction.commands.options import AsJson, DataDir, print_json
+from minaction.commands.options import AsJson, DataDir, print_json, text_of
 from minaction.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
+OF_A_MODEL = ("weights", "dataset", "shape", "dtype", "high", "batch", "threads", "measurements")
+"""Parameters that say nothing of a study's networks."""
+
+ROUNDS = 5
+
 
 def measure(
-    target: Target,
+    context: typer.Context,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="DIR|MODULE:FACTORY",
+            help="A study's directory, to measure the networks it kept, also compacted; or a model "
+            "of yours: MODULE:FACTORY, or the path of an exported program (torch.export.save, "
+            ".pt2).",
+        ),
+    ],
     weights: Weights = None,
     dataset: DataName = None,
     data_dir: DataDir = None,
@@ -41,9 +57,23 @@ def measure(
         int | None, typer.Option(min=1, help="Threads on the CPU; default: torch's own choice.")
     ] = None,
     measurements: Annotated[int, typer.Option(min=5, help="Measurements of the time.")] = 41,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Rounds through all networks of a study; default: {ROUNDS}; what is done "
+            "already counts.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time a model; joules where there is a meter."""
+    """Time a model or a study's; joules where there is a meter."""
+    if Path(target).is_dir():
+        _refuse_options_of_a_model(context)
+        return _measure_study(Path(target), device, rounds or ROUNDS, data_dir, as_json)
+    if rounds is not None:
+        raise InputError(f"--rounds is for a study's directory, {target} is none")
     inputs = model_batches(dataset, data_dir, shape, dtype, high, batch=batch, batches=1)
 
     import torch
@@ -67,14 +97,59 @@ def measure(
         note=lambda text: typer.echo(text, err=True),
     )
     if as_json:
-        print_json(found.to_dict())
-        return
+        return print_json(found.to_dict())
     typer.echo(network_text(found))
     if shape is not None:
         typer.echo(
             "note: measured on random inputs; what depends on them may take longer or shorter",
             err=True,
         )
+    return None
+
+
+def _refuse_options_of_a_model(context: typer.Context) -> None:
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in OF_A_MODEL and source is not None and source.name == "COMMANDLINE":
+            raise InputError(
+                f"{parameter.opts[0]} is for a model of yours; a study's networks bring their own"
+            )
+
+
+def _measure_study(
+    directory: Path, device: str | None, rounds: int, data_dir: Path | None, as_json: bool
+) -> None:
+    from minaction.study.measure_runs import measure_runs
+    from minaction.study.measurements import MEASUREMENTS_NAME
+
+    found = measure_runs(
+        directory,
+        device=_device(device) or "cpu",
+        rounds=rounds,
+        data_dir=text_of(data_dir),
+        note=_notes(every_seconds=10.0),
+    )
+    if as_json:
+        return print_json({"measured": len(found), "file": str(directory / MEASUREMENTS_NAME)})
+    networks = len({one.run_id for one in found})
+    typer.echo(
+        f"{directory / MEASUREMENTS_NAME}: {len(found):,} measurements of {networks:,} networks; "
+        f"`minaction analyse {directory}` says what tells them"
+    )
+    return None
+
+
+def _notes(every_seconds: float) -> Callable[[str], None]:
+    """Return what prints a line of progress now and then."""
+    last = time.monotonic()
+
+    def note(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= every_seconds:
+            last = time.monotonic()
+            typer.echo(text, err=True)
+
+    return note
 
 
 def _device(name: str | None) -> torch.device | None:

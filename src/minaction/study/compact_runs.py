@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -109,14 +109,47 @@ def compact_runs(
         InputError: There is no such run, or the data is not what it was trained on.
         CompactionError: A network has collapsed.
     """
+    load = functools.cache(lambda name: load_dataset(name, data_dir))
+    for record in saved_runs(directory, run_ids):
+        yield _compact_run(Path(directory), record, dataset_of(record, load), plan)
+
+
+def saved_runs(directory: str | Path, run_ids: Sequence[str]) -> list[Record]:
+    """Return the records of runs whose networks a study kept.
+
+    Args:
+        directory: A study's directory.
+        run_ids: Which runs; none for all that ended well.
+
+    Raises:
+        StudyDirectoryError: It is no study, or a run's weights were not saved.
+        InputError: There is no such run.
+    """
     directory = Path(directory)
     load_study_directory(directory)
     records = _chosen(directory, run_ids)
     for record in records:
         _weights_path(directory, record.run_id)
-    load = functools.cache(lambda name: load_dataset(name, data_dir))
-    for record in records:
-        yield _compact_run(directory, record, load(record.config["dataset"]), plan)
+    return records
+
+
+def dataset_of(record: Record, load: Callable[[str], Dataset]) -> Dataset:
+    """Return the data set that a run was trained on.
+
+    Args:
+        record: The run's record.
+        load: Returns a data set by its name.
+
+    Raises:
+        InputError: The data is not what it was trained on.
+    """
+    dataset = load(record.config["dataset"])
+    if record.provenance.get("data_sha256") not in (None, dataset.fingerprint):
+        raise InputError(
+            f"run {record.run_id}: was trained on another {record.config['dataset']} than the one "
+            "found here; give its folder with --data-dir"
+        )
+    return dataset
 
 
 def load_run_model(directory: str | Path, record: Record, dataset: Dataset) -> nn.Module:
@@ -141,12 +174,6 @@ def load_run_model(directory: str | Path, record: Record, dataset: Dataset) -> n
 def _compact_run(
     directory: Path, record: Record, dataset: Dataset, plan: CompactionPlan
 ) -> CompactedRun:
-    trained_on = record.provenance.get("data_sha256")
-    if trained_on not in (None, dataset.fingerprint):
-        raise InputError(
-            f"run {record.run_id}: was trained on another {record.config['dataset']} than the one "
-            "found here; give its folder with --data-dir"
-        )
     model = load_run_model(directory, record, dataset)
     compaction = compact(
         model,
