@@ -10,12 +10,13 @@ from minaction.report.page import render_page
 from minaction.report.tables import compute_findings
 from minaction.study.directory import load_study_directory, write_text_atomically
 from minaction.study.journal import latest_records
+from minaction.study.measurements import read_measurements
 
 REPORT_NAME = "report.html"
 
 
 def write_report(directory: str | Path, output: str | Path | None = None) -> Path:
-    """Write the report of a study, finished or not, from its study file and journal.
+    """Write the report of a study, finished or not, from its study file, journal, measurements.
 
     Args:
         directory: The study's directory; only the page is written to it.
@@ -27,7 +28,7 @@ def write_report(directory: str | Path, output: str | Path | None = None) -> Pat
     Raises:
         StudyDirectoryError: The directory is missing or holds no study.
         StudyFileError: Its study file cannot be read.
-        JournalError: A line of its journal cannot be read.
+        JournalError: A line of its journal or measurements cannot be read.
         InputError: The output's folder does not exist, or the output is a folder.
         StorageError: The disk refused the page; a page that was there before is intact.
     """
@@ -37,8 +38,8 @@ def write_report(directory: str | Path, output: str | Path | None = None) -> Pat
         raise InputError(f"{path}: is a folder; give the path of an .html file")
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; make it first")
-    records = latest_records(directory)
+    records, measurements = latest_records(directory), read_measurements(directory)
     with naming_journal(directory):
-        findings = compute_findings(study, records)
+        findings = compute_findings(study, records, measurements)
     write_text_atomically(path, render_page(study, findings, records))
     return path

@@ -23,6 +23,7 @@ from minaction.report.markup import (
 from minaction.report.page_analysis import factorial_section, gain_tables, letter_tables, verdicts
 from minaction.report.page_compared import cost_tables, pareto_tables
 from minaction.report.page_lambda import choice_table, lambda_section
+from minaction.report.page_proxies import proxy_section
 from minaction.report.page_runs import run_section
 from minaction.report.page_tables import breakdown_tables, provenance_table, timing_content
 from minaction.report.panels import Figure, Panel
@@ -104,6 +105,7 @@ def results(findings: Findings) -> list[str]:
         section("effects-title", "Effects", factorial_section(findings)),
         section("letters-title", "Which networks differ", letter_tables(findings)),
         section("gains-title", "Training efficiency", gain_tables(findings)),
+        section("proxies-title", "What the energies predict", proxy_section(findings)),
         section("pareto-title", "Pareto fronts", pareto_tables(findings)),
         section("target-cost-title", "Cost to target", cost_tables(findings)),
     ]

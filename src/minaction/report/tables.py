@@ -26,6 +26,7 @@ from minaction.report.provenance import provenance, timing
 from minaction.report.target_costs import target_costs
 from minaction.report.training import training_curves
 from minaction.study.journal import Record
+from minaction.study.measurements import Measurement
 from minaction.study.study_file import Study
 
 Findings = dict[str, Any]
@@ -35,7 +36,9 @@ SCHEMA = 5
 """Version of the findings, and so of what a stored page is compared with."""
 
 
-def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
+def compute_findings(
+    study: Study, records: Sequence[Record], measurements: Sequence[Measurement] = ()
+) -> Findings:
     """Compute everything the page says.
 
     The same study and records give the same value, in the same order, whatever the order of the
@@ -45,6 +48,7 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
     Args:
         study: The study file, frozen.
         records: The latest record of each run.
+        measurements: What networks were measured to cost.
 
     Returns:
         `schema`; `study` (its name, rule and hashes); `headlines` and `warnings`, sentences;
@@ -89,7 +93,7 @@ def compute_findings(study: Study, records: Sequence[Record]) -> Findings:
         "provenance": provenance(planned),
         "timing": timing(planned),
     }
-    found = statistics(study, frame, planned, findings)
+    found = statistics(study, frame, planned, findings, measurements)
     findings["warnings"] = found.pop("warnings")
     findings["analysis"] = found
     findings["headlines"] = headlines(findings)

@@ -23,6 +23,7 @@ from minaction.report.tables import SCHEMA, Findings, compute_findings
 from minaction.study.design import RunConfig, baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
 from minaction.study.journal import Record, RunStatus, latest_records, repeated_runs
+from minaction.study.measurements import read_measurements
 from minaction.study.study_file import BUDGET, Study
 
 RELATIVE_TOLERANCE = 1e-9
@@ -63,7 +64,7 @@ class Verification:
 
 
 def verify_report(directory: str | Path, page: str | Path | None = None) -> Verification:
-    """Recompute every number of a study's report from its journal and compare.
+    """Recompute every number of a study's report from its journal and measurements, and compare.
 
     Compared are the findings embedded in the page, the data of its plots, the records of its runs,
     and every table cell and sentence as a reader sees it; and of the journal that no run was
@@ -83,9 +84,9 @@ def verify_report(directory: str | Path, page: str | Path | None = None) -> Veri
     """
     study, records = load_study_directory(directory), latest_records(directory)
     path = Path(page) if page is not None else Path(directory) / REPORT_NAME
-    stored = read_page(path, directory)
+    stored, measurements = read_page(path, directory), read_measurements(directory)
     with naming_journal(directory):
-        findings = compute_findings(study, records)
+        findings = compute_findings(study, records, measurements)
     fresh = expected_content(findings, records)
     checks: list[Check] = [
         *check_lines(directory),

@@ -15,6 +15,7 @@ from minaction.report.lambda_table import lambda_tables
 from minaction.report.provenance import provenance
 from minaction.study.directory import load_study_directory
 from minaction.study.journal import Record, latest_records
+from minaction.study.measurements import Measurement, read_measurements
 from minaction.study.study_file import Study
 
 SCHEMA = 1
@@ -22,7 +23,7 @@ SCHEMA = 1
 
 ORDER = (
     *("counts", "findings", "warnings", "crossing", "factorial", "lambda_tables", "efficiency"),
-    *("posthoc", "outside_design"),
+    *("posthoc", "proxies", "outside_design"),
 )
 """Of an analysis, after what it is about."""
 
@@ -37,11 +38,14 @@ def analyse(directory: str | Path) -> Analysis:
         StudyDirectoryError, StudyFileError, JournalError: The study cannot be read.
     """
     study, records = load_study_directory(directory), latest_records(directory)
+    measurements = read_measurements(directory)
     with naming_journal(directory):
-        return compute_analysis(study, records)
+        return compute_analysis(study, records, measurements)
 
 
-def compute_analysis(study: Study, records: Sequence[Record]) -> Analysis:
+def compute_analysis(
+    study: Study, records: Sequence[Record], measurements: Sequence[Measurement] = ()
+) -> Analysis:
     """Compute the statistics of a study.
 
     What cannot be computed has a `reason` in its place. The same study and records give the same
@@ -50,6 +54,7 @@ def compute_analysis(study: Study, records: Sequence[Record]) -> Analysis:
     Args:
         study: The study file, frozen.
         records: The latest record of each run.
+        measurements: What networks were measured to cost.
 
     Returns:
         `schema`; `study`, its name, seeds and rule; `progress`, a sentence; `counts`, runs by
@@ -72,11 +77,12 @@ def compute_analysis(study: Study, records: Sequence[Record]) -> Analysis:
             {"run_id": record.run_id, "status": str(record.status)} for record in strangers
         ],
     }
-    found = statistics(study, frame, planned, {**known, "provenance": provenance(planned)})
+    provenances = {**known, "provenance": provenance(planned)}
+    found = known | statistics(study, frame, planned, provenances, measurements)
     analysis: Analysis = {
         "schema": SCHEMA,
         "study": {"name": study.name, "seeds": study.seeds, **rule},
         "progress": progress(known["counts"]),
-        **{name: (known | found)[name] for name in ORDER},
+        **{name: found[name] for name in ORDER if name in found},
     }
     return json.loads(json.dumps(analysis, allow_nan=False))

@@ -15,12 +15,18 @@ from minaction.report.analysis.energy import energy_verdict
 from minaction.report.analysis.factorial import BLOCKS, SS_TYPE, factorial_tables
 from minaction.report.analysis.gains import training_efficiency
 from minaction.report.analysis.posthoc import letter_displays
+from minaction.report.analysis.proxies import proxy_fidelity
 from minaction.study.journal import Record
+from minaction.study.measurements import Measurement
 from minaction.study.study_file import Study
 
 
 def statistics(
-    study: Study, frame: pd.DataFrame, planned: Sequence[Record], known: Mapping[str, Any]
+    study: Study,
+    frame: pd.DataFrame,
+    planned: Sequence[Record],
+    known: Mapping[str, Any],
+    measurements: Sequence[Measurement] = (),
 ) -> dict[str, Any]:
     """Return what tests and intervals say of a study.
 
@@ -30,11 +36,13 @@ def statistics(
         planned: The records behind it, sorted by run id.
         known: What has been computed of the same runs: `counts`, `lambda_tables`,
             `outside_design` and `provenance`.
+        measurements: What networks were measured to cost.
 
     Returns:
         `findings`, the verdicts on the reference study's three; `warnings`, sentences; `crossing`,
         which runs the factorial tables are made of; `factorial`, see `factorial_tables`;
-        `efficiency`, see `training_efficiency`; `posthoc`, see `letter_displays`.
+        `efficiency`, see `training_efficiency`; `posthoc`, see `letter_displays`; and `proxies`,
+        see `proxy_fidelity`, where networks were measured.
     """
     crossing = find_crossing(study, frame)
     found = {
@@ -43,6 +51,8 @@ def statistics(
         "efficiency": training_efficiency(study, frame, planned),
         "posthoc": letter_displays(frame.loc[frame["lam"].isin(list(study.factors.lam)), :]),
     }
+    if measurements:
+        found["proxies"] = proxy_fidelity(planned, measurements)
     verdicts = (
         architecture_verdict(study, found["factorial"]),
         energy_verdict(study, known["lambda_tables"]),

@@ -12,6 +12,7 @@ from minaction.report.analysis.architecture import numbers
 from minaction.report.analysis.cautions import p_text
 from minaction.report.analysis.crossing import described
 from minaction.report.analysis.factorial import Table
+from minaction.report.analysis.proxy_text import cost_rows, measured_on
 from minaction.report.efficiency import setting_text
 from minaction.report.headlines import shortened
 from minaction.report.summary import HEADER, aligned, summary_row
@@ -34,6 +35,7 @@ def analysis_text(analysis: Analysis) -> list[str]:
         *(heading(title(table, analysis), factorial(table)) for table in analysis["factorial"]),
         heading("Lambda", lambdas(analysis["lambda_tables"])),
         heading("Training efficiency", gains(analysis["efficiency"])),
+        heading("Measured costs, and what tells them", costs(analysis.get("proxies"))),
         heading("Models that share a letter were not shown to differ", letters(analysis)),
     )
     return [one_line(line) for section in sections for line in section]
@@ -166,6 +168,23 @@ def gain(row: dict[str, Any]) -> tuple[str, ...]:
 def percent(share: float) -> str:
     """Write a fraction in percent without the sign of percent."""
     return write.signed(f"{100 * share:.0f}")
+
+
+def costs(fidelity: dict[str, Any] | None) -> Iterator[str]:
+    """Yield what measured costs say of proxies, or why nothing; nothing where none are."""
+    if fidelity is None:
+        return
+    if fidelity["reason"]:
+        yield from wrapped(f"not computed: {fidelity['reason']}", 2)
+        return
+    yield from wrapped(measured_on(fidelity), 2)
+    yield from bullets([*fidelity["verdict"], f"Rule: {fidelity['rule']}.", *fidelity["missing"]])
+    for cost in fidelity["costs"]:
+        yield from (
+            "",
+            f"  {cost['name']}, {cost['stage']} compaction, n = {cost['scopes'][0]['n']}",
+        )
+        yield from aligned(list(cost_rows(cost)))
 
 
 def letters(analysis: Analysis) -> Iterator[str]:

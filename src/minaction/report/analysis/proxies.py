@@ -1,0 +1,269 @@
+"""Proxy fidelity: how well energies and counts tell what networks were measured to cost."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from minaction.report.analysis.proxy_frame import (
+    STAGES,
+    Stage,
+    measured_frame,
+    name_of,
+    proxies_of,
+)
+from minaction.report.analysis.proxy_verdict import ALIKE, ALL, RULE, verdict
+from minaction.report.estimates import Estimate, absent, interval, ratio
+from minaction.stats.association import associations
+from minaction.study.journal import Record
+from minaction.study.measurements import QUANTITIES, Measurement
+from minaction.study.study_file import BUDGET
+
+LEAST = 5
+"""Networks from which on something is said of them."""
+SEED, RESAMPLES = 0, 2000
+ROUNDING = 1e-9
+NO_LOGARITHM = "0 in some networks, which has no logarithm"
+
+Fidelity = dict[str, Any]
+"""Strings, numbers, null, lists and dicts; the keys are those `proxy_fidelity` names."""
+
+
+def proxy_fidelity(records: Sequence[Record], measurements: Sequence[Measurement]) -> Fidelity:
+    """Return how well proxies tell measured costs, and what a lower energy bought.
+
+    For each quantity and proxy Spearman's rho and the R squared of a power law (of the logarithm of
+    one on that of the other), with 95 % percentile bootstrap intervals over networks, resampled
+    within architectures: across all networks, within each architecture, and of the deviations of
+    logarithms from the mean of their data set, architecture and size; before and after compaction.
+    Energies and zeros are those of the network as it was trained in both stages. What has no number
+    has a `reason`.
+
+    Args:
+        records: The latest record of each run.
+        measurements: What was measured of them.
+
+    Returns:
+        `reason`, why there is nothing else; `networks`, `rounds`, `setting`, and `conditions`,
+        medians; `missing`, sentences on what could not be measured; `costs`, a table for each
+        quantity, stage and scope; `bought`, see `bought_by`; `verdict`, sentences, with
+        its `rule`.
+    """
+    frame = measured_frame(records, measurements)
+    networks = set(frame["run_id"])
+    if len(networks) < LEAST:
+        reason = f"{len(networks)} networks of ok runs are measured, fewer than {LEAST}"
+        return {"reason": reason}
+    quantities = [name for name in QUANTITIES if known(frame, name).any()]
+    costs = [
+        {"quantity": quantity, "name": name_of(quantity), "stage": stage, "scopes": list(scopes)}
+        for quantity in quantities
+        for stage in STAGES
+        for scopes in [scope_tables(frame.loc[frame["stage"] == stage, :], quantity)]
+    ]
+    bought = bought_by(frame, quantities)
+    of_runs = [one for one in measurements if one.run_id in networks]
+    return {
+        "reason": "",
+        "networks": len(networks),
+        "rounds": statistics.median(Counter(one.run_id for one in of_runs).values()),
+        "setting": dict(of_runs[0].setting),
+        "conditions": {
+            name: median_of([one.conditions.get(name) for one in of_runs])
+            for name in ("others_cpus", "cpu_share")
+        },
+        "missing": list(missing(frame, of_runs)),
+        "costs": costs,
+        "bought": bought,
+        "verdict": list(verdict(costs, bought)),
+        "rule": RULE,
+    }
+
+
+def scope_tables(frame: pd.DataFrame, quantity: str) -> Iterator[dict[str, Any]]:
+    """Yield the tables of one quantity in one stage: all networks, architectures, the rest alike.
+
+    Args:
+        frame: From `measured_frame`, of one stage.
+        quantity: Its column.
+    """
+    yield scope_table(ALL, frame, quantity)
+    for model, rows in frame.groupby("model", sort=True):
+        yield scope_table(str(model), rows, quantity)
+    yield scope_table(ALIKE, frame, quantity, centred=True)
+
+
+def scope_table(
+    scope: str, frame: pd.DataFrame, quantity: str, *, centred: bool = False
+) -> dict[str, Any]:
+    """Return how well each proxy tells a quantity in a set of networks.
+
+    Args:
+        scope: What the set is called.
+        frame: Its networks.
+        quantity: A column.
+        centred: Compare deviations from the mean of the logarithms of the network's cell.
+    """
+    proxies = proxies_of(frame)
+    found: dict[str, dict[str, Estimate]] = {}
+    groups: dict[tuple[str, ...], list[str]] = {}
+    frame = frame.loc[known(frame, quantity), :]
+    if centred:
+        frame = frame.loc[frame.duplicated("cell", keep=False), :]
+    for proxy in proxies:
+        there = known(frame, proxy)
+        rows = frame if there.all() else frame.loc[there, :]
+        if reason := unusable(rows, proxy, centred):
+            found[proxy] = {"spearman": absent(reason), "r_squared": absent(reason)}
+        else:
+            groups.setdefault(tuple(rows["run_id"]), []).append(proxy)
+    for run_ids, columns in groups.items():  # those that are known of the same networks
+        rows = frame.loc[frame["run_id"].isin(list(run_ids)), :]
+        found |= dict(zip(columns, estimates(rows, quantity, columns, centred), strict=True))
+    return {
+        "scope": scope,
+        "n": len(frame),
+        "proxies": [{"proxy": proxy, "name": name_of(proxy), **found[proxy]} for proxy in proxies],
+    }
+
+
+def unusable(rows: pd.DataFrame, proxy: str, centred: bool) -> str:
+    """Return why a proxy says nothing in a set of networks, or an empty string."""
+    if len(rows) < LEAST:
+        return f"known of {len(rows)} networks only"
+    values = numbers(rows, proxy)
+    if centred and values.min() <= 0:
+        return NO_LOGARITHM
+    spread = deviations(rows, proxy) if centred else values / (np.abs(values).max() or 1.0)
+    if np.ptp(spread) <= ROUNDING:
+        return f"no difference between networks{' of one data set, model and size' * centred}"
+    return ""
+
+
+def estimates(
+    rows: pd.DataFrame, quantity: str, proxies: Sequence[str], centred: bool
+) -> list[dict[str, Estimate]]:
+    """Return Spearman's rho and R squared of each proxy, all known and usable."""
+    positive = [bool(numbers(rows, proxy).min() > 0) for proxy in proxies]
+
+    def scaled(column: str, logs: bool) -> np.ndarray:
+        values = numbers(rows, column)
+        return deviations(rows, column) if centred else np.log(values) if logs else values
+
+    found = associations(
+        np.column_stack(list(map(scaled, proxies, positive))),
+        scaled(quantity, True),
+        strata=rows["model"].tolist(),
+        generator=np.random.default_rng(SEED),
+        resamples=RESAMPLES,
+    )
+    return [
+        {
+            "spearman": interval(one.spearman),
+            "r_squared": interval(one.r_squared) if logs else absent(NO_LOGARITHM),
+        }
+        for one, logs in zip(found, positive, strict=True)
+    ]
+
+
+def deviations(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Return logarithms less their mean over the network's cell."""
+    logs = pd.Series(np.log(numbers(rows, column)), index=rows.index)
+    return np.asarray(logs - logs.groupby(rows["cell"]).transform("mean"))
+
+
+def numbers(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as an array."""
+    return rows[column].to_numpy(np.float64)
+
+
+def known(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Return where a column has a value."""
+    return np.isfinite(numbers(rows, column))
+
+
+def bought_by(frame: pd.DataFrame, quantities: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what the largest lambda does against 0, by architecture and over all.
+
+    Geometric mean ratios over pairs of networks that differ in lambda alone, with t intervals: of
+    the energy they were trained with, of the gauge-fixed one, and of each quantity, before
+    compaction and with both networks compacted.
+
+    Returns:
+        A row for all networks and for each architecture; empty where the study has no lambda 0 or
+        none above it.
+    """
+    lam = largest_lambda(frame["lam"].unique().tolist())
+    if lam is None:
+        return []
+    return [
+        {"scope": scope, "lam": lam, **bought_row(rows, lam, quantities)}
+        for scope, rows in [(ALL, frame), *frame.groupby("model", sort=True)]
+    ]
+
+
+def largest_lambda(levels: Sequence[float | str]) -> float | str | None:
+    """Return the largest lambda beside 0, a budget where there is no other; None for neither."""
+    numbers = [lam for lam in levels if not isinstance(lam, str) and lam > 0]
+    if 0.0 not in levels:
+        return None
+    return max(numbers, default=BUDGET if BUDGET in levels else None)
+
+
+def bought_row(rows: pd.DataFrame, lam: float | str, quantities: Sequence[str]) -> dict[str, Any]:
+    """Return the ratios of one set of networks; see `bought_by`."""
+
+    def against(column: str, stage: Stage) -> Estimate:
+        there = rows.loc[(rows["stage"] == stage) & known(rows, column), :]
+        high, low = (
+            pd.Series(
+                numbers(of_lam, column),
+                index=[
+                    f"{cell} {seed}"
+                    for cell, seed in zip(of_lam["cell"], of_lam["seed"], strict=True)
+                ],
+            )
+            for one in (lam, 0.0)
+            for of_lam in [there.loc[there["lam"] == one, :]]
+        )
+        found = ratio(high, low)
+        return found if found["n"] else absent(found["reason"] or "no pair of networks")
+
+    return {
+        "energy": against("energy_value", "before"),
+        "energy_gauge_fixed": against("energy_gauge_fixed", "before"),
+        "quantities": [
+            {
+                "quantity": quantity,
+                "name": name_of(quantity),
+                **{stage: against(quantity, stage) for stage in STAGES},
+            }
+            for quantity in quantities
+        ],
+    }
+
+
+def missing(frame: pd.DataFrame, measurements: Sequence[Measurement]) -> Iterator[str]:
+    """Yield what could not be measured, and why."""
+    model_of = dict(zip(frame["run_id"], frame["model"], strict=True))
+    reasons: dict[tuple[str, str], set[str]] = {}
+    for one in measurements:
+        if one.no_compaction:
+            reasons.setdefault((model_of[one.run_id], one.no_compaction), set()).add(one.run_id)
+    for (model, reason), runs in sorted(reasons.items()):
+        yield f"{model}: {len(runs)} networks not compacted: {reason}"
+    if not known(frame, "inference_joules").any():
+        reason = next((one.no_joules for one in measurements if one.no_joules), "not measured")
+        yield f"no joules: {reason}"
+
+
+def median_of(values: Sequence[Any]) -> float | None:
+    """Return the median of what is known, None where nothing is."""
+    known = [float(value) for value in values if isinstance(value, int | float)]
+    return statistics.median(known) if known and all(map(math.isfinite, known)) else None

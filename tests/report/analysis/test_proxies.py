@@ -1,0 +1,215 @@
+"""Proxy fidelity: what is planted is found, what has no number has a reason."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from dataclasses import replace
+
+import pytest
+
+from minaction.report.analysis.analyse import analyse, compute_analysis
+from minaction.report.analysis.proxies import proxy_fidelity
+from minaction.report.analysis.text import analysis_text
+from minaction.report.build import write_report
+from minaction.report.verify import verify_report
+from minaction.study.design import runs
+from minaction.study.measurements import Measurement, MeasurementFile
+
+STUDY = """
+[study]
+name = "proxies"
+seeds = {seeds}
+[factors]
+dataset = "digits"
+model = ["mlp", "cnn"]
+lam = [0, 1e-4, 1e-2]
+parameters = [10_000, 30_000, 90_000]
+"""
+SETTING = {"device": "a processor", "seconds": "CPU time of one thread", "torch": "2.13.0"}
+SAVED = {0: 1.0, 1e-4: 0.9, 1e-2: 0.25}
+"""What compaction leaves of the seconds, by lambda."""
+
+
+def measured(record, rounds=3):
+    """Seconds that go with the MACs, whatever the energy; lambda saves what compaction removes."""
+    config, rng = record.config, random.Random(record.run_id)
+    macs = config["parameters"] * {"mlp": 1.0, "cnn": 20.0}[config["model"]]
+    noise = math.exp(0.02 * rng.gauss(0, 1))
+
+    def costs(share):
+        seconds = 1e-9 * macs * share * noise
+        counts = {"macs_dense": macs * share, "macs_effective": macs * share / 2}
+        counts |= {"bytes_moved": macs, "parameters": config["parameters"]}
+        return {"inference_seconds": seconds, "training_seconds": 3 * seconds, **counts}
+
+    return [
+        Measurement(
+            run_id=record.run_id,
+            round=turn,
+            before=costs(1.0),
+            after=costs(SAVED[config["lam"]]) if config["lam"] else None,
+            units_removed=5 if config["lam"] else 0,
+            no_joules="there is no meter",
+            setting=SETTING,
+            conditions={"others_cpus": 0.5},
+        )
+        for turn in range(rounds)
+    ]
+
+
+@pytest.fixture(scope="module")
+def planted(make_once):
+    study = make_once.study(STUDY, seeds=3)
+    records = make_once.records(study)
+    return study, records, [one for record in records for one in measured(record)]
+
+
+@pytest.fixture(scope="module")
+def found(planted):
+    _, records, measurements = planted
+    return proxy_fidelity(records, measurements)
+
+
+def scope(found, stage, name, quantity="inference_seconds"):
+    (cost,) = (c for c in found["costs"] if (c["quantity"], c["stage"]) == (quantity, stage))
+    (one,) = (s for s in cost["scopes"] if s["scope"] == name)
+    return {row["proxy"]: row for row in one["proxies"]}
+
+
+def test_the_proxy_that_makes_the_cost_is_found_and_the_energy_is_not(found):
+    rows = scope(found, "before", "all networks")
+    assert rows["macs_dense"]["spearman"]["low"] > 0.95
+    assert rows["macs_dense"]["r_squared"]["estimate"] > 0.99
+    assert abs(rows["energy_activation"]["spearman"]["estimate"]) < 0.3
+    assert any("to be trusted dense MACs" in sentence for sentence in found["verdict"])
+    assert found["networks"] == 54
+    assert found["rounds"] == 3
+
+
+def test_where_only_lambda_differs_the_energy_tells_costs_after_compaction_alone(found):
+    alike = "same data set, architecture and size"
+    assert scope(found, "after", alike)["energy_activation"]["spearman"]["low"] > 0.7
+    before = scope(found, "before", alike)["energy_activation"]["spearman"]
+    assert before["low"] < 0.3
+    reason = scope(found, "before", alike)["macs_dense"]["spearman"]["reason"]
+    assert reason == "no difference between networks of one data set, model and size"
+
+
+def test_what_a_lower_energy_bought_is_the_ratio_that_was_planted(found):
+    everything, *models = found["bought"]
+    assert [row["scope"] for row in models] == ["cnn", "mlp"]
+    assert everything["energy"]["n"] == 18
+    seconds = everything["quantities"][0]
+    assert seconds["before"]["estimate"] == pytest.approx(1.0, abs=0.03)
+    assert seconds["after"]["estimate"] == pytest.approx(0.25, rel=0.03)
+    assert seconds["after"]["low"] < 0.25 * 1.03
+    assert 1 / everything["energy"]["estimate"] > 100
+
+
+def test_what_has_no_number_has_a_reason_and_nothing_is_nan(planted):
+    _, records, measurements = planted
+    spoilt = [
+        replace(
+            record,
+            metrics=record.metrics
+            | {"energy_l1": 7.0, "energy_gauge_fixed": None, "zero_fraction": 1.0},
+        )
+        for record in records
+    ]
+    rows = scope(found := proxy_fidelity(spoilt, measurements), "before", "all networks")
+    json.dumps(found, allow_nan=False)
+    assert rows["energy_l1"]["spearman"]["reason"] == "no difference between networks"
+    assert rows["energy_gauge_fixed"]["spearman"]["reason"] == "known of 0 networks only"
+    assert rows["operations_effective"]["r_squared"]["estimate"] is None
+    assert found["missing"] == ["no joules: there is no meter"]
+    for cost in found["costs"]:
+        for one in cost["scopes"]:
+            for row in one["proxies"]:
+                for part in ("spearman", "r_squared"):
+                    assert (row[part]["estimate"] is None) == bool(row[part]["reason"])
+
+
+def test_a_zero_has_a_rank_and_no_logarithm(planted):
+    _, records, measurements = planted
+    first = records[0].run_id
+    zeroed = [
+        replace(r, metrics=r.metrics | {"energy_l1": 0.0}) if r.run_id == first else r
+        for r in records
+    ]
+    row = scope(proxy_fidelity(zeroed, measurements), "before", "all networks")["energy_l1"]
+    assert row["spearman"]["estimate"] is not None
+    assert row["r_squared"]["reason"] == "0 in some networks, which has no logarithm"
+
+
+def test_networks_that_could_not_be_compacted_are_counted_and_left_out_after(planted):
+    _, records, measurements = planted
+    kinds = {record.run_id: record.config["model"] for record in records}
+    refused = [
+        replace(one, after=None, units_removed=None, no_compaction="it cannot be traced")
+        if kinds[one.run_id] == "cnn"
+        else one
+        for one in measurements
+    ]
+    found = proxy_fidelity(records, refused)
+    assert found["missing"][0] == "cnn: 27 networks not compacted: it cannot be traced"
+    after = next(cost for cost in found["costs"] if cost["stage"] == "after")
+    assert [(one["scope"], one["n"]) for one in after["scopes"][:2]] == [
+        ("all networks", 27),
+        ("mlp", 27),
+    ]
+    cnn = next(row for row in found["bought"] if row["scope"] == "cnn")
+    assert cnn["quantities"][0]["after"]["reason"]
+
+
+def test_runs_that_are_not_ok_strangers_and_order_change_nothing(planted, make):
+    _, records, measurements = planted
+    failed = {record.run_id for record in records[:4]}
+    ended = [make.ended(r, "collapsed") if r.run_id in failed else r for r in records]
+    strangers = [replace(one, run_id="stranger") for one in measurements[:3]]
+    shuffled = random.Random(1).sample(measurements + strangers, len(measurements) + 3)
+    assert proxy_fidelity(ended, shuffled) == proxy_fidelity(
+        [r for r in records if r.run_id not in failed],
+        [one for one in measurements if one.run_id not in failed],
+    )
+
+
+def test_few_networks_say_nothing(planted):
+    _, records, measurements = planted
+    found = proxy_fidelity(records, measurements[:6])
+    assert found == {"reason": "2 networks of ok runs are measured, fewer than 5"}
+
+
+def test_the_command_the_page_and_verify_say_the_same(planted, make):
+    study, *_ = planted
+    records = [record for record in planted[1] if record.config["seed"] == 0]
+    measurements = [one for record in records for one in measured(record)]
+    directory = make.write(study, records)
+    before = analyse(directory)
+    assert "proxies" not in before
+    with MeasurementFile(directory, SETTING) as file:
+        for one in measurements:
+            file.append(one)
+    found = analyse(directory)
+    assert found == compute_analysis(study, records, measurements)
+    assert {name: found[name] for name in before} == before
+    text = analysis_text(found)
+    assert all(len(line) <= 130 for line in text)
+    assert "Measured costs, and what tells them" in text
+    write_report(directory)
+    assert verify_report(directory).differences == []
+    page = (directory / "report.html").read_text()
+    assert "What the energies predict" in page
+    with MeasurementFile(directory, SETTING) as file:
+        for one in measurements[:3]:  # the last of a run and round counts
+            file.append(replace(one, before={**one.before, "macs_dense": 1.0}))
+    assert verify_report(directory).differences
+
+
+def test_a_study_without_measurements_says_nothing_of_them(planted):
+    study, records, _ = planted
+    assert len(list(runs(study))) == len(records)
+    assert not [
+        line for line in analysis_text(compute_analysis(study, records)) if "joules" in line
+    ]
