@@ -36,7 +36,7 @@ def test_estimates_are_those_of_scipy_with_ties_and_without():
 
 def test_intervals_are_those_of_samples_drawn_row_by_row_within_strata():
     x, y = sample()
-    weights = drawn_weights(STRATA, np.random.default_rng(1), 200).astype(int)
+    weights = drawn_weights(STRATA, range(30), np.random.default_rng(1), 200).astype(int)
     assert (weights[:, :12].sum(1) == 12).all()
     assert (weights[:, 12:].sum(1) == 18).all()
     rows = [np.repeat(np.arange(30), one) for one in weights]
@@ -71,11 +71,34 @@ def test_a_constant_tells_nothing_and_is_no_error():
     assert np.isnan(found(x, np.full(30, 7.0))[0].spearman.estimate)
 
 
-def test_an_interval_without_spread_in_some_resample_has_no_ends():
+def test_an_interval_without_spread_in_many_resamples_has_no_ends():
     x = np.array([[0.0]] * 5 + [[1.0]])
     (one,) = found(x, np.arange(6.0), strata=["a"] * 6)
     assert not np.isnan(one.spearman.estimate)
     assert np.isnan([one.spearman.low, one.spearman.high]).all()
+    # of five clusters one in 5**4 resamples is of one alone
+    x, y = np.repeat([[3.0], [1.0], [2.0], [5.0], [4.0]], 4, axis=0), np.arange(20.0)
+    (one,) = found(x, y, strata=["a"] * 20, clusters=list(x[:, 0]))
+    assert one.spearman.low < one.spearman.estimate < one.spearman.high
+
+
+def test_clusters_are_drawn_whole_within_their_stratum():
+    strata, clusters = ["a"] * 4 + ["b"] * 4, [1, 1, 2, 2, 3, 3, 3, 4]
+    weights = drawn_weights(strata, clusters, np.random.default_rng(0), 50)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, 0] + weights[:, 2] == 2).all()
+    assert (weights[:, 4] + weights[:, 7] == 2).all()
+
+
+def test_copies_of_rows_make_an_interval_no_narrower_where_they_are_a_cluster():
+    x, y = sample()
+    alone = found(x, y, strata=[0] * 30)
+    copies = found(
+        np.repeat(x, 5, axis=0), np.repeat(y, 5), strata=[0] * 150, clusters=np.repeat(range(30), 5)
+    )
+    for one, other in zip(alone, copies, strict=True):
+        assert other.r_squared.low == pytest.approx(one.r_squared.low, abs=1e-9)
+        assert other.r_squared.high == pytest.approx(one.r_squared.high, abs=1e-9)
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
@@ -93,8 +116,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 @pytest.mark.parametrize(
     ("x", "y", "strata", "problem"),
     [
-        (np.ones((3, 1)), np.ones(4), [0] * 4, "one length, got 3, 4 and 4"),
-        (np.ones((3, 1)), np.ones(3), [0] * 2, "one length, got 3, 3 and 2"),
+        (np.ones((3, 1)), np.ones(4), [0] * 4, "one length, got 3, 4, 4, 4"),
+        (np.ones((3, 1)), np.ones(3), [0] * 2, "one length, got 3, 3, 2, 3"),
         (np.ones((2, 1)), np.ones(2), [0] * 2, "3 or more rows"),
         (np.full((3, 1), np.nan), np.ones(3), [0] * 3, "x: expected finite numbers"),
     ],

@@ -62,8 +62,9 @@ def cost_table(at: str, cost: Cost) -> str:
         "Spearman's rank correlation of each proxy with what was measured, and the R\u00b2 of a "
         "power law (log on log); alike: of the deviations of both logarithms from their mean over "
         "networks of one data set, architecture and size. Second lines are 95 % bootstrap "
-        "intervals, networks resampled within architectures. Energies and nonzero activations are "
-        "those of the network as it was trained, also after compaction."
+        "intervals: networks are resampled within architectures, those of one data set and size "
+        "together but within a single architecture. Energies and nonzero activations are those of "
+        "the network as it was trained, also after compaction."
     )
     columns = [
         "proxy",
@@ -105,6 +106,7 @@ def bought_table(bought: list[dict[str, Any]]) -> str:
             row_heading(f"{at}.{index}.scope", row["scope"]),
             cell(f"{at}.{index}.energy.n", write.count(row["energy"]["n"])),
             cell(f"{at}.{index}.energy", fall(row["energy"])),
+            cell(f"{at}.{index}.energy_covered", fall(row["energy_covered"])),
             cell(f"{at}.{index}.energy_gauge_fixed", fall(row["energy_gauge_fixed"])),
             *(
                 changed(f"{at}.{index}.quantities.{number}.{stage}", one[stage])
@@ -115,7 +117,7 @@ def bought_table(bought: list[dict[str, Any]]) -> str:
         for index, row in enumerate(bought)
     ]
     columns = [
-        *("networks", "pairs", "energy falls", "gauge-fixed"),
+        *("networks", "pairs", "trained energy falls", "activation energy", "gauge-fixed"),
         *(
             f"{one['name']}, {'compacted' if stage == 'after' else 'as trained'}"
             for one in bought[0]["quantities"]
@@ -125,7 +127,7 @@ def bought_table(bought: list[dict[str, Any]]) -> str:
     note = (
         f"\u03bb = {write.lam(bought[0]['lam'])} against 0: geometric mean ratios over pairs of "
         "networks alike in all else, with 95 % t intervals of logarithms; compacted: both networks "
-        "compacted."
+        "compacted. The activation energy is that of the networks that gauge fixing covers."
     )
     return table("What a lower energy bought", columns, rows, path=at, note=note)
 

@@ -15,6 +15,8 @@ from minaction.stats.validation import check_confidence, finite_array
 
 ROUNDING = 1e-24
 """Share of a sum of squares below which a spread is rounding."""
+WITHOUT_SPREAD = 0.05
+"""Share of resamples without spread from which on there is no interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ def associations(
     y: np.ndarray,
     *,
     strata: Sequence[object],
+    clusters: Sequence[object] | None = None,
     generator: np.random.Generator,
     resamples: int = 2000,
     confidence: float = 0.95,
@@ -43,35 +46,38 @@ def associations(
     """Return how well each column of x tells y, with stratified bootstrap intervals.
 
     Spearman's rho is the correlation of ranks, ties at their mean rank. The intervals are
-    percentile ones; rows are resampled within each stratum, the same draws for all columns. Of a
-    relation that is a power law give logarithms: ranks stay what they are, and R squared becomes
-    that of the power law. The interval of R squared cannot hold 0, and where there is no relation
-    its estimate is about 1 / (n - 1).
+    percentile ones; clusters of rows are resampled whole within each stratum, the same draws for
+    all columns. Of a relation that is a power law give logarithms: ranks stay what they are, and R
+    squared becomes that of the power law. The interval of R squared cannot hold 0, and where there
+    is no relation its estimate is about 1 / (n - 1).
 
     Args:
         x: Float `[n, columns]`.
         y: Float `[n]`.
         strata: The stratum of each row.
+        clusters: The cluster of each row, such as repetitions of one case; default: each its own.
         generator: Source of the resampling; the same state gives the same intervals.
         resamples: Number of resamples.
         confidence: Coverage, between 0 and 1.
 
     Returns:
-        One a column. An estimate is NaN where x or y is constant; the ends are NaN where it is so
-        in a resample, as with very few distinct values.
+        One a column. An estimate is NaN where x or y is constant. Resamples in which it is so are
+        left out; where they are more than 5 %, as with very few clusters, the ends are NaN.
 
     Raises:
         InputError: The lengths differ, there are fewer than 3 rows, a value is not finite, there is
             no generator or resample, or the confidence is not between 0 and 1.
 
     Reference: Spearman (1904), The proof and measurement of association between two things; Efron
-        and Tibshirani (1993), An Introduction to the Bootstrap, section 13.
+        and Tibshirani (1993), An Introduction to the Bootstrap, section 13; Davison and Hinkley
+        (1997), Bootstrap Methods and their Application, section 3.8 (clusters).
     """
     columns, response = finite_array("x", x, 2), finite_array("y", y, 1)
-    if not len(columns) == len(response) == len(strata):
+    members = range(len(response)) if clusters is None else clusters
+    lengths = len(columns), len(response), len(strata), len(members)
+    if len(set(lengths)) > 1:
         raise InputError(
-            f"x, y and strata: expected one length, got {len(columns)}, {len(response)} and "
-            f"{len(strata)}"
+            f"x, y, strata and clusters: expected one length, got {', '.join(map(str, lengths))}"
         )
     if len(response) < 3:
         raise InputError(f"y: expected 3 or more rows, got {len(response)}")
@@ -79,7 +85,7 @@ def associations(
     check_confidence(confidence)
     n = len(response)
     # the first row is the sample itself
-    weights = np.vstack([np.ones(n), drawn_weights(strata, generator, resamples)])
+    weights = np.vstack([np.ones(n), drawn_weights(strata, members, generator, resamples)])
     ranks = midranks(response, weights)
     found = []
     for column in columns.T:
@@ -95,15 +101,20 @@ def associations(
 
 
 def drawn_weights(
-    strata: Sequence[object], generator: np.random.Generator, resamples: int
+    strata: Sequence[object],
+    clusters: Sequence[object],
+    generator: np.random.Generator,
+    resamples: int,
 ) -> np.ndarray:
-    """Return how often each row is drawn, float `[resamples, n]`, within its stratum."""
+    """Return how often each row is drawn with its cluster, float `[resamples, n]`."""
     weights = np.zeros((resamples, len(strata)))
-    for stratum in dict.fromkeys(strata):
-        rows = np.flatnonzero([one == stratum for one in strata])
-        picks = generator.integers(0, len(rows), (resamples, len(rows)))
-        for number, row in enumerate(rows):
-            weights[:, row] = (picks == number).sum(1)
+    rows: dict[object, dict[object, list[int]]] = {}
+    for row, (stratum, cluster) in enumerate(zip(strata, clusters, strict=True)):
+        rows.setdefault(stratum, {}).setdefault(cluster, []).append(row)
+    for members in rows.values():
+        picks = generator.integers(0, len(members), (resamples, len(members)))
+        for number, of_cluster in enumerate(members.values()):
+            weights[:, of_cluster] = (picks == number).sum(1)[:, None]
     return weights
 
 
@@ -151,5 +162,8 @@ def _centred(weights: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _interval(n: int, values: np.ndarray, confidence: float) -> Interval:
-    low, high = percentiles(values[1:], confidence)
+    drawn = values[1:][np.isfinite(values[1:])]
+    low = high = math.nan
+    if len(drawn) >= (1 - WITHOUT_SPREAD) * (len(values) - 1):
+        low, high = percentiles(drawn, confidence)
     return Interval(n=n, estimate=float(values[0]), low=float(low), high=float(high))

@@ -80,7 +80,7 @@ def scope(found, stage, name, quantity="inference_seconds"):
 
 def test_the_proxy_that_makes_the_cost_is_found_and_the_energy_is_not(found):
     rows = scope(found, "before", "all networks")
-    assert rows["macs_dense"]["spearman"]["low"] > 0.95
+    assert rows["macs_dense"]["spearman"]["low"] > 0.85
     assert rows["macs_dense"]["r_squared"]["estimate"] > 0.99
     assert abs(rows["energy_activation"]["spearman"]["estimate"]) < 0.3
     assert any("to be trusted dense MACs" in sentence for sentence in found["verdict"])

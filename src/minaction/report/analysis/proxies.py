@@ -39,11 +39,13 @@ def proxy_fidelity(records: Sequence[Record], measurements: Sequence[Measurement
     """Return how well proxies tell measured costs, and what a lower energy bought.
 
     For each quantity and proxy Spearman's rho and the R squared of a power law (of the logarithm of
-    one on that of the other), with 95 % percentile bootstrap intervals over networks, resampled
-    within architectures: across all networks, within each architecture, and of the deviations of
-    logarithms from the mean of their data set, architecture and size; before and after compaction.
-    Energies and zeros are those of the network as it was trained in both stages. What has no number
-    has a `reason`.
+    one on that of the other), with 95 % percentile bootstrap intervals: across all networks, within
+    each architecture, and of the deviations of logarithms from the mean of their data set,
+    architecture and size; before and after compaction. Networks are resampled within architectures,
+    those that differ in lambda and seed alone together, for they cost nearly the same. Within one
+    architecture there are too few of these groups, so networks are resampled one by one, and the
+    interval speaks of the sizes and data sets that are there. Energies and zeros are those of the
+    network as it was trained in both stages. What has no number has a `reason`.
 
     Args:
         records: The latest record of each run.
@@ -95,12 +97,17 @@ def scope_tables(frame: pd.DataFrame, quantity: str) -> Iterator[dict[str, Any]]
     """
     yield scope_table(ALL, frame, quantity)
     for model, rows in frame.groupby("model", sort=True):
-        yield scope_table(str(model), rows, quantity)
+        yield scope_table(str(model), rows, quantity, together=False)
     yield scope_table(ALIKE, frame, quantity, centred=True)
 
 
 def scope_table(
-    scope: str, frame: pd.DataFrame, quantity: str, *, centred: bool = False
+    scope: str,
+    frame: pd.DataFrame,
+    quantity: str,
+    *,
+    centred: bool = False,
+    together: bool = True,
 ) -> dict[str, Any]:
     """Return how well each proxy tells a quantity in a set of networks.
 
@@ -109,6 +116,7 @@ def scope_table(
         frame: Its networks.
         quantity: A column.
         centred: Compare deviations from the mean of the logarithms of the network's cell.
+        together: Resample the networks of a cell together.
     """
     proxies = proxies_of(frame)
     found: dict[str, dict[str, Estimate]] = {}
@@ -125,7 +133,9 @@ def scope_table(
             groups.setdefault(tuple(rows["run_id"]), []).append(proxy)
     for run_ids, columns in groups.items():  # those that are known of the same networks
         rows = frame.loc[frame["run_id"].isin(list(run_ids)), :]
-        found |= dict(zip(columns, estimates(rows, quantity, columns, centred), strict=True))
+        found |= dict(
+            zip(columns, estimates(rows, quantity, columns, centred, together), strict=True)
+        )
     return {
         "scope": scope,
         "n": len(frame),
@@ -147,7 +157,7 @@ def unusable(rows: pd.DataFrame, proxy: str, centred: bool) -> str:
 
 
 def estimates(
-    rows: pd.DataFrame, quantity: str, proxies: Sequence[str], centred: bool
+    rows: pd.DataFrame, quantity: str, proxies: Sequence[str], centred: bool, together: bool
 ) -> list[dict[str, Estimate]]:
     """Return Spearman's rho and R squared of each proxy, all known and usable."""
     positive = [bool(numbers(rows, proxy).min() > 0) for proxy in proxies]
@@ -160,6 +170,7 @@ def estimates(
         np.column_stack(list(map(scaled, proxies, positive))),
         scaled(quantity, True),
         strata=rows["model"].tolist(),
+        clusters=rows["cell"].tolist() if together else None,
         generator=np.random.default_rng(SEED),
         resamples=RESAMPLES,
     )
@@ -192,8 +203,9 @@ def bought_by(frame: pd.DataFrame, quantities: Sequence[str]) -> list[dict[str, 
     """Return what the largest lambda does against 0, by architecture and over all.
 
     Geometric mean ratios over pairs of networks that differ in lambda alone, with t intervals: of
-    the energy they were trained with, of the gauge-fixed one, and of each quantity, before
-    compaction and with both networks compacted.
+    the energy they were trained with, of the activation energy and its gauge-fixed twin of those
+    that gauge fixing covers, and of each quantity, before compaction and with both networks
+    compacted.
 
     Returns:
         A row for all networks and for each architecture; empty where the study has no lambda 0 or
@@ -219,8 +231,9 @@ def largest_lambda(levels: Sequence[float | str]) -> float | str | None:
 def bought_row(rows: pd.DataFrame, lam: float | str, quantities: Sequence[str]) -> dict[str, Any]:
     """Return the ratios of one set of networks; see `bought_by`."""
 
-    def against(column: str, stage: Stage) -> Estimate:
-        there = rows.loc[(rows["stage"] == stage) & known(rows, column), :]
+    def against(column: str, stage: Stage, also: str | None = None) -> Estimate:
+        both_known = known(rows, column) & known(rows, also or column)
+        there = rows.loc[(rows["stage"] == stage) & both_known, :]
         high, low = (
             pd.Series(
                 numbers(of_lam, column),
@@ -237,6 +250,7 @@ def bought_row(rows: pd.DataFrame, lam: float | str, quantities: Sequence[str]) 
 
     return {
         "energy": against("energy_value", "before"),
+        "energy_covered": against("energy_activation", "before", "energy_gauge_fixed"),
         "energy_gauge_fixed": against("energy_gauge_fixed", "before"),
         "quantities": [
             {

@@ -89,9 +89,10 @@ def alone(scopes: Sequence[dict[str, Any]]) -> str:
 def outcome(row: dict[str, Any]) -> Iterator[str]:
     """Yield what the largest lambda bought."""
     yield (
-        f"From \u03bb = 0 to {write.lam(row['lam'])} the energy fell {fall(row['energy'])}, "
-        f"gauge-fixed {fall(row['energy_gauge_fixed'])}, in {row['energy']['n']} pairs of networks "
-        "alike in all else."
+        f"From \u03bb = 0 to {write.lam(row['lam'])} the energy fell {fall(row['energy'])} in "
+        f"{row['energy']['n']} pairs of networks alike in all else; the activation energy of the "
+        f"{row['energy_gauge_fixed']['n']} that gauge fixing covers fell "
+        f"{fall(row['energy_covered'])} raw and {fall(row['energy_gauge_fixed'])} gauge-fixed."
     )
     changes = (
         f"{one['name']} by {change(one['before'])}, compacted {change(one['after'])}"
