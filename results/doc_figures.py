@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from doc_findings import findings_in_full, findings_table
+from doc_proxy import proxy_section
 from doc_sections import (
     budget_section,
     compact_section,
@@ -33,6 +34,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "findings": findings_in_full,
         "sweep": sweep_section,
         "budget": budget_section,
+        "proxy": proxy_section,
     },
 }
 """Marked sections by page, and what makes each."""

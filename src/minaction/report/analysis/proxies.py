@@ -237,16 +237,13 @@ def bought_row(rows: pd.DataFrame, lam: float | str, quantities: Sequence[str]) 
         high, low = (
             pd.Series(
                 numbers(of_lam, column),
-                index=[
-                    f"{cell} {seed}"
-                    for cell, seed in zip(of_lam["cell"], of_lam["seed"], strict=True)
-                ],
+                index=(of_lam["cell"] + " seed " + of_lam["seed"].astype(str)).to_numpy(),
             )
             for one in (lam, 0.0)
             for of_lam in [there.loc[there["lam"] == one, :]]
         )
-        found = ratio(high, low)
-        return found if found["n"] else absent(found["reason"] or "no pair of networks")
+        pairs = len(high.index.intersection(low.index))
+        return ratio(high, low) if pairs else absent("no pair of networks")
 
     return {
         "energy": against("energy_value", "before"),
