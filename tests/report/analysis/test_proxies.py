@@ -175,6 +175,13 @@ def test_runs_that_are_not_ok_strangers_and_order_change_nothing(planted, make):
     )
 
 
+def test_records_of_before_there_was_a_gauge_say_so(planted, make):
+    _, records, measurements = planted
+    found = proxy_fidelity([make.old(record) for record in records], measurements)
+    row = scope(found, "before", "all networks")["energy_gauge_fixed"]
+    assert row["spearman"]["reason"] == "known of 0 networks only"
+
+
 def test_few_networks_say_nothing(planted):
     _, records, measurements = planted
     found = proxy_fidelity(records, measurements[:6])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -222,10 +221,10 @@ def bought_by(frame: pd.DataFrame, quantities: Sequence[str]) -> list[dict[str, 
 
 def largest_lambda(levels: Sequence[float | str]) -> float | str | None:
     """Return the largest lambda beside 0, a budget where there is no other; None for neither."""
-    numbers = [lam for lam in levels if not isinstance(lam, str) and lam > 0]
+    positive = [lam for lam in levels if not isinstance(lam, str) and lam > 0]
     if 0.0 not in levels:
         return None
-    return max(numbers, default=BUDGET if BUDGET in levels else None)
+    return max(positive, default=BUDGET if BUDGET in levels else None)
 
 
 def bought_row(rows: pd.DataFrame, lam: float | str, quantities: Sequence[str]) -> dict[str, Any]:
@@ -276,5 +275,5 @@ def missing(frame: pd.DataFrame, measurements: Sequence[Measurement]) -> Iterato
 
 def median_of(values: Sequence[Any]) -> float | None:
     """Return the median of what is known, None where nothing is."""
-    known = [float(value) for value in values if isinstance(value, int | float)]
-    return statistics.median(known) if known and all(map(math.isfinite, known)) else None
+    numbers_there = [float(value) for value in values if isinstance(value, int | float)]
+    return statistics.median(numbers_there) if numbers_there else None

@@ -34,6 +34,10 @@ NAMES = {
 """What quantities and proxies are called; energies are called after their own names."""
 
 
+ALWAYS = ("energy_activation", "energy_gauge_fixed")
+"""Energies that have a column also where old records do not have them."""
+
+
 def name_of(column: str) -> str:
     """Return what a quantity or proxy is called."""
     return NAMES.get(column) or f"{column.removeprefix('energy_').replace('_', '-')} energy"
@@ -82,6 +86,7 @@ def _rows(record: Record, measured: Sequence[Measurement]) -> list[dict[str, Any
         "cell": " \u00b7 ".join(f"{key} {cell[key]}" for key in sorted(cell)),
         "nonzero_fraction": 1 - finite(metrics.get("zero_fraction")),
         "energy_value": finite(metrics.get(energy_metric(config["energy"]))),
+        **dict.fromkeys(ALWAYS, math.nan),
         **{
             key: finite(value)
             for key, value in metrics.items()
