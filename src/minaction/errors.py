@@ -92,6 +92,10 @@ class DataFileError(InputError):
         return DataFileError, (self.path, self.problem)
 
 
+class ClusterError(InputError):
+    """A Ray cluster that cannot be joined, or cannot do the runs of a study."""
+
+
 class MeterError(MinActionError):
     """A physical quantity that cannot be read here; the message says why and what to do."""
 

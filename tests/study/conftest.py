@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import functools
 import signal
 
 import pytest
 import torch
 from real_study import StudyRun
 
+from minaction.data.resident import resident
+from minaction.study.directory import write_weights
 from minaction.study.tasks import Tasks
-from minaction.study.worker import Setup
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,7 @@ def launch(tmp_path_factory):
         spec, scratch = folder / "study.toml", folder / "tmp"
         spec.write_text(study.to_toml())
         scratch.mkdir()
-        started.append(StudyRun(spec, out, scratch, workers, options))
+        started.append(StudyRun(spec, out, scratch, ["--workers", str(workers), *options]))
         return started[-1]
 
     yield start
@@ -34,6 +36,7 @@ def launch(tmp_path_factory):
 def tasks(tmp_path_factory):
     """What a worker does, in this process."""
     threads = torch.get_num_threads()
-    yield Tasks(Setup(data_dir=None, shared=str(tmp_path_factory.mktemp("shared"))))
+    load = functools.partial(resident, root=None, folder=tmp_path_factory.mktemp("shared"))
+    yield Tasks(load, threads=1, store=write_weights)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(False)

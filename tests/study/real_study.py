@@ -107,11 +107,11 @@ def wait_until(condition, seconds=120.0):
 class StudyRun:
     """One `minaction study run` as a terminal starts it: a process group of its own."""
 
-    def __init__(self, spec, out, scratch, workers, options=()):
+    def __init__(self, spec, out, scratch, options):
         self.out, self.scratch = Path(out), scratch
         command = [sys.executable, "-m", "minaction", "study", "run", spec, "--out", out]
         self.process = subprocess.Popen(
-            [*map(str, command), "--workers", str(workers), *options],
+            [*map(str, command), *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

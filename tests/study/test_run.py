@@ -14,8 +14,9 @@ from minaction.energy.catalog import ENERGIES
 from minaction.errors import InputError, ModelError, StorageError
 from minaction.models.build import build_model
 from minaction.study.design import run_id, runs
+from minaction.study.directory import write_weights
 from minaction.study.journal import Record, RunStatus
-from minaction.study.run import cross_entropy, run_one, save_weights
+from minaction.study.run import cross_entropy, run_one, weights_of
 from minaction.train.evaluate import evaluate
 from minaction.train.execution import Execution
 
@@ -197,7 +198,7 @@ def test_saved_weights_are_the_network_that_was_measured(digits, tmp_path, model
     config = CONFIG | {"model": model, "epochs": 1}
     finished = run_one(config, digits, execution)
     path = tmp_path / "models" / "run.safetensors"
-    save_weights(finished.model, path)
+    write_weights(weights_of(finished.model), path)
     assert [p.name for p in path.parent.iterdir()] == ["run.safetensors"]
     rebuilt = build_model(model, digits.spec, parameters=5000, seed=99)
     execution.prepare(rebuilt)
@@ -209,13 +210,13 @@ def test_saved_weights_are_the_network_that_was_measured(digits, tmp_path, model
 
 def test_weights_the_disk_refuses_leave_the_old_ones(finished, tmp_path):
     path = tmp_path / "models" / "run.safetensors"
-    save_weights(finished.model, path)
+    write_weights(weights_of(finished.model), path)
     before = path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
         with pytest.raises(StorageError, match=r"run\.safetensors: .*File too large.*same command"):
-            save_weights(finished.model, path)
+            write_weights(weights_of(finished.model), path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [p.name for p in path.parent.iterdir()] == ["run.safetensors"]
@@ -225,7 +226,7 @@ def test_weights_the_disk_refuses_leave_the_old_ones(finished, tmp_path):
 def test_weights_cannot_go_into_a_file(finished, tmp_path):
     (tmp_path / "models").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
-        save_weights(finished.model, tmp_path / "models" / "run.safetensors")
+        write_weights(weights_of(finished.model), tmp_path / "models" / "run.safetensors")
 
 
 @pytest.mark.parametrize("lam", [3.0, "budget"])

@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine t
 StudyDir = Annotated[Path, typer.Argument(metavar="DIR", help="A study's directory.")]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Worker processes; default: one per CPU.", show_default=False),
+    typer.Option(min=1, help="Runs at once; default: one per CPU.", show_default=False),
 ]
 DatasetName = Annotated[str, typer.Argument(metavar="NAME", help="A data set's name.")]
 

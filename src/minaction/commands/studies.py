@@ -24,6 +24,7 @@ from minaction.errors import InputError, StoppedError, StudyFailedError, Verific
 
 if TYPE_CHECKING:
     from minaction.integrations.tracking import LiveTracking
+    from minaction.study.execute_ray import RayCluster
     from minaction.study.study_file import Study
 
 SHOWN = 60
@@ -56,6 +57,13 @@ class Fleet(StrEnum):
     AUTO = "auto"
     ON = "on"
     OFF = "off"
+
+
+class ExecutorName(StrEnum):
+    """Where runs are done."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class ExportFormat(StrEnum):
@@ -104,6 +112,28 @@ def study_run(
             "faster, wherever it can be done, or never."
         ),
     ] = Fleet.AUTO,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Processes of this machine, or tasks of a Ray cluster.")
+    ] = ExecutorName.LOCAL,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With ray: `auto` for the cluster this machine belongs to, or HOST:PORT of its "
+            "head; default: a cluster of this machine's CPUs, for as long as the study runs.",
+            show_default=False,
+        ),
+    ] = None,
+    cpus_per_run: Annotated[
+        int | None,
+        typer.Option(min=1, help="With ray: CPUs and threads of a run; default: 1."),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="With ray: GPUs reserved for a run, or a part of one; default: 0."
+        ),
+    ] = None,
     track: Track = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -112,9 +142,12 @@ def study_run(
 
     study = load_study(spec)
     rotate_bytes = None if rotate is None else rotate << 20
+    cluster = _cluster(executor, ray_address, cpus_per_run, gpus_per_run)
+    if cluster and fleet is Fleet.ON:
+        raise InputError("--fleet on: a cluster trains runs one at a time; leave it out")
     tracking = live_tracking(track, study, out, tracking_uri)
     with tracking or contextlib.nullcontext():
-        _run_study(study, out, workers, data_dir, rotate_bytes, fleet, tracking)
+        _run_study(study, out, workers, data_dir, rotate_bytes, fleet, tracking, cluster)
         page = _write_report(out, None)
     _print_summary(out)
     typer.echo(f"report: {page}")
@@ -287,6 +320,20 @@ def report(
         typer.echo(str(_write_report(directory, output)))
 
 
+def _cluster(
+    executor: ExecutorName, address: str | None, cpus: int | None, gpus: float | None
+) -> RayCluster | None:
+    if executor is ExecutorName.RAY:
+        from minaction.study.execute_ray import RayCluster
+
+        return RayCluster(address=address, cpus_per_run=cpus or 1, gpus_per_run=gpus or 0.0)
+    options = {"--ray-address": address, "--cpus-per-run": cpus, "--gpus-per-run": gpus}
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"{name} is for --executor ray; give both or neither")
+    return None
+
+
 def _run_study(
     spec: Study,
     out: Path,
@@ -295,8 +342,8 @@ def _run_study(
     rotate_bytes: int | None = None,
     fleet: Fleet = Fleet.AUTO,
     tracking: LiveTracking | None = None,
+    cluster: RayCluster | None = None,
 ) -> None:
-    from minaction.measure.environment import cpu_count
     from minaction.progress import progress_listener
     from minaction.study.driver import run_study
 
@@ -306,10 +353,11 @@ def _run_study(
                 spec,
                 out,
                 tracking.listener(listener) if tracking else listener,
-                workers=workers or cpu_count(),
+                workers=workers,
                 data_dir=text_of(data_dir),
                 rotate_bytes=rotate_bytes,
                 fleet=fleet.value,
+                cluster=cluster,
             )
         except KeyboardInterrupt:
             raise StoppedError(

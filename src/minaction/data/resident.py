@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,13 +62,9 @@ def publish(dataset: Dataset, path: str | Path) -> None:
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    metadata = {
-        "format": _FORMAT,
-        "spec": json.dumps(asdict(dataset.spec)),
-        "fingerprint": dataset.fingerprint,
-    }
+    metadata, arrays = pack(dataset)
     try:
-        save_file(_arrays(dataset), part, metadata)
+        save_file(arrays, part, metadata)
         part.replace(path)
     except (OSError, SafetensorError) as error:
         raise StorageError(
@@ -91,7 +88,7 @@ def attach(path: str | Path) -> Dataset:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return _dataset(metadata, tensors)
+        return unpack(metadata, tensors)
     except OSError as error:
         raise DataFileError(path, f"cannot be attached ({error}); publish it again") from error
     except (SafetensorError, InputError, KeyError, TypeError, ValueError) as error:
@@ -100,25 +97,30 @@ def attach(path: str | Path) -> Dataset:
         ) from error
 
 
-def _locked(path: Path) -> AcquireReturnProxy:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path.with_suffix(".lock")).acquire()
-    except OSError as error:
-        raise StorageError(f"{path.parent}: cannot be written ({error.strerror})") from error
-
-
-def _arrays(dataset: Dataset) -> dict[str, NDArray[Any]]:
+def pack(dataset: Dataset) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Return a data set as text and arrays, what any process can make it from again."""
+    metadata = {
+        "format": _FORMAT,
+        "spec": json.dumps(asdict(dataset.spec)),
+        "fingerprint": dataset.fingerprint,
+    }
     # As arrays, because safetensors refuses torch tensors that share memory; splits may.
-    return {
+    arrays = {
         f"{name}.{field}": np.ascontiguousarray(tensor.numpy(force=True))
         for name, split in dataset.splits().items()
         for field, tensor in (("x", split.x), ("y", split.y), ("groups", split.groups))
         if tensor is not None
     }
+    return metadata, arrays
 
 
-def _dataset(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Dataset:
+def unpack(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> Dataset:
+    """Return the data set that `pack` took apart, its arrays as tensors; nothing is copied.
+
+    Raises:
+        InputError: another format.
+        KeyError: something is missing.
+    """
     if metadata["format"] != _FORMAT:
         raise InputError(f"format {metadata['format']!r}, expected {_FORMAT!r}")
     splits = {
@@ -129,6 +131,14 @@ def _dataset(metadata: dict[str, str], tensors: dict[str, Tensor]) -> Dataset:
     }
     spec = _spec(json.loads(metadata["spec"]))
     return Dataset(spec=spec, fingerprint=metadata["fingerprint"], **splits)
+
+
+def _locked(path: Path) -> AcquireReturnProxy:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path.with_suffix(".lock")).acquire()
+    except OSError as error:
+        raise StorageError(f"{path.parent}: cannot be written ({error.strerror})") from error
 
 
 def _spec(fields: dict[str, Any]) -> DataSpec:

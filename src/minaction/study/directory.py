@@ -86,6 +86,23 @@ def weights_path(directory: Path, run_id: str) -> Path:
     return directory / "models" / f"{run_id}.safetensors"
 
 
+def write_weights(weights: bytes, path: Path) -> None:
+    """Keep a run's network under its `weights_path`; the file appears whole or not at all.
+
+    Raises:
+        StorageError: If the disk refuses.
+    """
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with atomic_file(path) as file:
+            file.write(weights)
+    except (OSError, StorageError) as error:
+        problem = _storage_error(path, error) if isinstance(error, OSError) else error
+        raise StorageError(
+            f"{problem}, then run the same command again: finished runs are kept"
+        ) from error
+
+
 def write_text_atomically(path: str | Path, text: str) -> None:
     """Write a UTF-8 text file that appears whole or not at all, also if the machine stops.
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from minaction.data.fetch import fetch
 from minaction.errors import InfeasibleStudyError, MinActionError, StudyFileError
-from minaction.measure.environment import code_version, cxx_compiler, versions
+from minaction.measure.environment import code_version, cpu_count, cxx_compiler, versions
 from minaction.study.activity import announced
 from minaction.study.cells import cells_of
 from minaction.study.design import RunConfig, baseline_of, iter_runs, run_id
@@ -20,6 +20,7 @@ from minaction.study.directory import (
     weights_path,
 )
 from minaction.study.execute import Answer, Executor, LocalExecutor
+from minaction.study.execute_ray import RayCluster, RayExecutor
 from minaction.study.journal import Journal, read_records
 from minaction.study.record import Record, RunStatus
 from minaction.study.stack_groups import FleetMode, grouped, stackable
@@ -64,12 +65,13 @@ def run_study(
     directory: str | Path,
     listener: Listener,
     *,
-    workers: int,
+    workers: int | None = None,
     data_dir: str | None = None,
     rotate_bytes: int | None = None,
     fleet: FleetMode = "auto",
+    cluster: RayCluster | None = None,
 ) -> Outcome:
-    """Run what is left of a study, in `workers` local processes.
+    """Run what is left of a study, in local processes or in a Ray cluster.
 
     Data sets are fetched and checked before anything is written. Whether the runs can be made at
     all is found out before the first one; if not, nothing is left behind.
@@ -78,12 +80,13 @@ def run_study(
         study: What to run.
         directory: Where its journal is or will be.
         listener: Told what happens.
-        workers: Number of processes.
+        workers: Runs done at once; None for one a CPU, or as many as the cluster can do.
         data_dir: Where data sets are looked for first.
         rotate_bytes: As for `Journal`.
         fleet: Whether runs of one architecture and data set are trained as one: `"auto"` where a
             trial finds it faster, and on a resume as before; `"on"` wherever it can be done;
             `"off"` never.
+        cluster: The Ray cluster that does the runs, None for this machine's processes.
 
     Raises:
         InfeasibleStudyError: A model does not fit its data or parameter budget, or a batch is
@@ -94,7 +97,8 @@ def run_study(
         DataFileError: A data set is missing or damaged.
         JournalError: The journal cannot be read.
         StorageError: The disk refused a write; finished runs are kept.
-        MinActionError: Workers cannot be started.
+        ClusterError: The Ray cluster cannot be joined, or does not fit.
+        MinActionError: Workers cannot be started, or the cluster was lost.
     """
     directory = Path(directory)
     require_means(study, data_dir, listener.note)
@@ -107,18 +111,18 @@ def run_study(
         if not pending:
             return Outcome(total=total, ran=0, failed=0)
         failed = 0
-        workers = min(workers, len(pending))
-        with LocalExecutor(workers, data_dir, listener.note) as executor:
+        fleet = "off" if cluster else fleet
+        with _executor(pending, workers, cluster, data_dir, listener.note) as executor:
             try:
                 execution, calibration = _choice(
-                    study, directory, pending, executor, workers, listener.note, fleet
+                    study, directory, pending, executor, listener.note, fleet
                 )
             except InfeasibleStudyError:
                 remove_unbegun_study(directory)
                 raise
-            with announced(directory, workers, total - len(pending)):
+            with announced(directory, executor.workers, total - len(pending)):
                 stacks = calibration.get("stacked", {}) if fleet != "off" else {}
-                group = functools.partial(grouped, sizes=stacks, workers=workers)
+                group = functools.partial(grouped, sizes=stacks, workers=executor.workers)
                 for tasks in _waves(study, directory, pending, execution, group):
                     for answer in executor.map(tasks):
                         record = _record(answer, study, execution, calibration)
@@ -126,6 +130,23 @@ def run_study(
                         failed += record.status is RunStatus.FAILED
                         listener.finished(record)
     return Outcome(total=total, ran=len(pending), failed=failed)
+
+
+def _executor(
+    pending: Sequence[RunConfig],
+    workers: int | None,
+    cluster: RayCluster | None,
+    data_dir: str | None,
+    note: Callable[[str], None],
+) -> LocalExecutor | RayExecutor:
+    """Return what does the runs; a machine's own processes are no more than there are runs."""
+    cpus = cluster.cpus_per_run if cluster else 1
+    here = min(workers or max(1, cpu_count() // cpus), len(pending))
+    if cluster is None:
+        return LocalExecutor(here, data_dir, note)
+    workers = here if cluster.address is None else workers
+    datasets = list(dict.fromkeys(config["dataset"] for config in pending))
+    return RayExecutor(cluster, workers, data_dir, datasets, note)
 
 
 Choice = tuple[dict[str, Any], dict[str, Any]]
@@ -137,7 +158,6 @@ def _choice(
     directory: Path,
     pending: Sequence[RunConfig],
     executor: Executor,
-    workers: int,
     note: Callable[[str], None],
     fleet: FleetMode,
 ) -> Choice:
@@ -147,7 +167,9 @@ def _choice(
     """
     recorded = _recorded_execution(directory)
     if recorded is None:
-        return calibrate_study(study, pending, executor, workers=workers, note=note, fleet=fleet)
+        return calibrate_study(
+            study, pending, executor, workers=executor.workers, note=note, fleet=fleet
+        )
     execution, calibration = recorded
     if fleet != "on" or "stacked" in calibration:
         return recorded
@@ -155,7 +177,7 @@ def _choice(
         study,
         pending,
         executor,
-        workers=workers,
+        workers=executor.workers,
         note=note,
         fleet=fleet,
         requested=execution,

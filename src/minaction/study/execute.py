@@ -1,36 +1,24 @@
-"""The local executor: persistent worker processes, each fed one task at a time. Imports no torch.
-
-Workers are separate programs that speak JSON lines over pipes: nothing is pickled, a killed worker
-is noticed by its closed pipe, and the driver stays small. POSIX only.
-"""
+"""The local executor: persistent workers, each fed one task at a time. Imports no torch."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import selectors
 import signal
-import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from minaction.errors import MinActionError, StorageError
+from minaction.study.program import Message, Program
 from minaction.study.scratch import scratch_folder
-from minaction.study.worker import PROGRAM, Setup
+from minaction.study.worker import Setup
 
 MAX_ATTEMPTS = 3
-LAST_WORDS = 2000  # bytes of a dead worker's log that are looked at
-CHUNK = 1 << 20
-ENDING_SECONDS = 10.0
-
-Message = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +31,11 @@ class Answer:
 
 class Executor(Protocol):
     """What the driver asks of an executor."""
+
+    @property
+    def workers(self) -> int:
+        """How many runs it does at once."""
+        ...
 
     def map(self, tasks: Iterable[Message]) -> Iterator[Answer]:
         """Do the tasks in any order and yield the answers as they come."""
@@ -69,7 +62,7 @@ class LocalExecutor:
         self._data_dir = data_dir
         self._note = note or (lambda text: None)
         self._workers: list[_Worker | None] = [None] * workers
-        self._again: deque[_Job] = deque()
+        self._again: deque[Job] = deque()
         self._failed_starts = 0
 
     def __enter__(self) -> Self:
@@ -90,6 +83,11 @@ class LocalExecutor:
     ) -> None:
         with interrupts_held_back():
             self._entered.close()
+
+    @property
+    def workers(self) -> int:
+        """How many runs it does at once."""
+        return len(self._workers)
 
     def map(self, tasks: Iterable[Message]) -> Iterator[Answer]:
         """Do the tasks and yield the answers as they come; tasks are drawn as they are needed.
@@ -118,7 +116,7 @@ class LocalExecutor:
             worker = self._workers[number]
             if worker is not None and worker.job is not None:
                 continue
-            job = self._again.popleft() if self._again else _next_job(waiting)
+            job = self._again.popleft() if self._again else next_job(waiting)
             if job is None:
                 break
             (worker or self._start(number)).begin(job)
@@ -141,7 +139,7 @@ class LocalExecutor:
             task = job.left.pop(content.pop("run", 0))
             if not job.left:
                 worker.job = None
-            yield _answered(task, content, number)
+            yield answered(task, content, number)
 
     def _bury(self, number: int, worker: _Worker) -> Iterator[Answer]:
         """Forget a dead worker; its task is tried again or, the third time, given up.
@@ -164,13 +162,12 @@ class LocalExecutor:
         if len(runs) > 1 and worker.ready:
             self._note(f"a worker {cause}; its {len(runs)} runs are tried again in two halves")
             middle = (len(runs) + 1) // 2
-            self._again.extend(map(_Job.of, (runs[:middle], runs[middle:])))
-        elif job.attempts < MAX_ATTEMPTS:
-            self._note(f"a worker {cause}; its task is tried again")
-            self._again.append(replace(_Job.of(runs), attempts=job.attempts))
+            self._again.extend(map(Job.of, (runs[:middle], runs[middle:])))
+        elif job.exhausted:
+            yield job.given_up(cause)
         else:
-            error = f"the worker {cause}; this happened {MAX_ATTEMPTS} times"
-            yield Answer(task=runs[0], content={"error": error})
+            self._note(f"a worker {cause}; its task is tried again")
+            self._again.append(replace(Job.of(runs), attempts=job.attempts))
 
     def _start(self, number: int) -> _Worker:
         setup = Setup(data_dir=self._data_dir, shared=str(self._shared))
@@ -193,7 +190,7 @@ class LocalExecutor:
 
 
 @dataclass(kw_only=True)
-class _Job:
+class Job:
     """What a worker does at a time, and how many have died over it.
 
     Attributes:
@@ -207,82 +204,39 @@ class _Job:
     attempts: int = 0
 
     @classmethod
-    def of(cls, tasks: Sequence[Message]) -> _Job:
+    def of(cls, tasks: Sequence[Message]) -> Job:
         """Make one of a task, or of runs that are to be stacked."""
         message = tasks[0] if len(tasks) == 1 else {"task": "stack", "runs": tasks}
         return cls(message=message, left=dict(enumerate(tasks)))
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether it is not worth another try."""
+        return self.attempts >= MAX_ATTEMPTS
 
-class _Worker:
-    """One worker program and the pipes to it.
+    def given_up(self, cause: str) -> Answer:
+        """Return the answer that says why there is none."""
+        error = f"the worker {cause}; this happened {MAX_ATTEMPTS} times"
+        return Answer(task=next(iter(self.left.values())), content={"error": error})
+
+
+class _Worker(Program):
+    """A worker and what it does.
 
     Attributes:
         job: What it is doing.
         ready: Whether it has come as far as taking tasks.
-        answers: The pipe its answers come from.
     """
 
     def __init__(self, setup: Setup, log: Path) -> None:
-        self.job: _Job | None = None
+        super().__init__(setup, log)
+        self.job: Job | None = None
         self.ready = False
-        self._log = log
-        self._buffer = b""
-        with log.open("wb") as stderr:
-            self._process = subprocess.Popen(
-                # -P: a user's folder may hold files named like modules
-                [sys.executable, "-P", PROGRAM, json.dumps(asdict(setup))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=os.environ | setup.environment(),
-            )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._tasks = self._process.stdin
-        self.answers = self._process.stdout
 
-    def begin(self, job: _Job) -> None:
-        """Give it a task; if it is dead, that is noticed when its answer is awaited."""
+    def begin(self, job: Job) -> None:
+        """Give it a task."""
         self.job = job
-        with contextlib.suppress(BrokenPipeError):
-            self._tasks.write(json.dumps(job.message).encode() + b"\n")
-            self._tasks.flush()
-
-    def receive(self) -> list[Message] | None:
-        """Return the messages that have arrived whole, or None if it is dead."""
-        chunk = os.read(self.answers.fileno(), CHUNK)
-        if not chunk:
-            return None
-        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
-        return [json.loads(line) for line in lines]
-
-    def cause_of_death(self) -> str:
-        """Say how it ended, in words that go on from 'the worker'.
-
-        Its pipe closes a moment before it ends; one that closed it and lives on is killed.
-        """
-        try:
-            code = self._process.wait(ENDING_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        if code < 0:
-            hint = "; if memory ran out, use fewer workers" if code == -signal.SIGKILL else ""
-            return f"was killed by {_signal_name(-code)}{hint}"
-        try:
-            words = self._log.read_bytes()[-LAST_WORDS:].decode(errors="replace").split("\n")
-        except OSError:
-            words = []
-        said = [line.strip() for line in words if line.strip()]
-        return f"ended with code {code}: {said[-1] if said else 'no message'}"
-
-    def kill(self) -> None:
-        """End it at once and close the pipes."""
-        self._process.kill()
-        self._process.wait()
-        self.answers.close()
-        with contextlib.suppress(BrokenPipeError):
-            self._tasks.close()
+        self.send(job.message)
 
 
 @contextlib.contextmanager
@@ -306,21 +260,20 @@ def interrupts_held_back() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def _next_job(tasks: Iterator[Message]) -> _Job | None:
+def next_job(tasks: Iterator[Message]) -> Job | None:
+    """Draw a task, None after the last."""
     task = next(tasks, None)
-    return None if task is None else _Job.of(task["runs"] if task["task"] == "stack" else [task])
+    return None if task is None else Job.of(task["runs"] if task["task"] == "stack" else [task])
 
 
-def _answered(task: Message, content: Message, worker: int) -> Answer:
+def answered(task: Message, content: Message, worker: int | str) -> Answer:
+    """Return a worker's answer; its record says who made it.
+
+    Raises:
+        StorageError: The worker could not write.
+    """
     if "storage_error" in content:
         raise StorageError(content["storage_error"])
     if "record" in content:
         content["record"]["provenance"]["worker"] = worker
     return Answer(task=task, content=content)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # a real-time signal
-        return f"signal {number}"

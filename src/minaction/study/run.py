@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +17,7 @@ from minaction.data.dataset import Dataset, Split
 from minaction.energy.build import build_energy
 from minaction.energy.catalog import ENERGIES
 from minaction.energy.functionals import Energy
-from minaction.errors import InputError, StorageError
+from minaction.errors import InputError
 from minaction.measure.environment import code_version, cpu_name, versions
 from minaction.measure.flops import count_macs
 from minaction.measure.mac_count import MacCount
@@ -28,7 +25,6 @@ from minaction.models.build import build_model
 from minaction.models.sizing import count_parameters
 from minaction.objective.objective import EnergyObjective
 from minaction.study.design import RunConfig, model_options, run_id
-from minaction.study.journal_files import sync_directory
 from minaction.study.record import Record, RunStatus
 from minaction.study.study_file import BUDGET
 from minaction.train.evaluate import (
@@ -296,29 +292,9 @@ def provenance(dataset: Dataset, execution: Execution, started: datetime) -> dic
     }
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's weights as safetensors; the file appears whole or not at all.
-
-    Raises:
-        StorageError: The disk refused the write.
-    """
-    partial = path.with_name(f"{path.name}.partial")
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    try:
-        path.parent.mkdir(exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(save(weights))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        sync_directory(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise StorageError(
-            f"{path}: the weights cannot be written ({error.strerror or error}); make room and run "
-            "the same command again: finished runs are kept"
-        ) from error
+def weights_of(model: nn.Module) -> bytes:
+    """Return a model's weights as the content of a safetensors file."""
+    return save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
 
 
 def _accuracy_metrics(

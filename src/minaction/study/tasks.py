@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NoReturn
 
 import torch
 
@@ -18,12 +19,13 @@ from minaction.errors import InputError, MinActionError, StorageError
 from minaction.measure.process_memory import process_memory
 from minaction.study.calibrate import calibrate
 from minaction.study.cells import Cell
+from minaction.study.directory import write_weights
 from minaction.study.feasibility import require_feasible
-from minaction.study.run import run_one, save_weights
+from minaction.study.run import run_one, weights_of
 from minaction.study.stack_groups import stack_key
 from minaction.study.stack_sizes import choose_stacks
 from minaction.study.stacked_runs import Outcome, Request, run_stacked
-from minaction.study.worker import Setup
+from minaction.study.worker import Send, Setup
 from minaction.train.execution import Execution
 from minaction.train.memory import Halving
 
@@ -32,17 +34,38 @@ MAX_ERROR = 1000  # characters of an error that go into a record
 Message = dict[str, Any]
 
 
+def serve(settings: Mapping[str, Any], inbox: SimpleQueue[str], send: Send) -> NoReturn:
+    """Do what comes in, one task after the other; the program of a local worker."""
+    setup = Setup(**settings)
+    load = functools.partial(resident, root=setup.data_dir, folder=setup.shared)
+    work = Tasks(load, threads=setup.threads, store=write_weights)
+    send({"ready": True})
+    while True:
+        for answer in work.answers(json.loads(inbox.get())):
+            send(answer)
+
+
 class Tasks:
     """Does the tasks of one process; keeps data sets resident.
 
     Making one sets the number of torch threads of the process.
+
+    Args:
+        load: Gives a data set by name.
+        threads: Torch threads.
+        store: Keeps a network's weights, a safetensors file, under a path.
     """
 
-    def __init__(self, setup: Setup) -> None:
-        torch.set_num_threads(setup.threads)
+    def __init__(
+        self,
+        load: Callable[[str], Dataset],
+        *,
+        threads: int,
+        store: Callable[[bytes, Path], None],
+    ) -> None:
+        torch.set_num_threads(threads)
         torch.set_flush_denormal(True)  # dying activations would slow the CPU down
-        self._setup = setup
-        self._load = functools.cache(self._attach)
+        self._load, self._store = functools.cache(load), store
         self._halvings: dict[tuple[Any, ...], Halving] = {}
         self._does = {"calibrate": self._calibrate, "run": self._run, "measure": self._measure}
 
@@ -112,16 +135,13 @@ class Tasks:
         if isinstance(outcome, MinActionError):
             return _explained(outcome)
         if task["weights"] is not None:
-            save_weights(outcome.model, Path(task["weights"]))
+            self._store(weights_of(outcome.model), Path(task["weights"]))
         return {"record": json.loads(outcome.record.to_line())}
 
     def _measure(self, task: Message) -> Message:
         """Say how many training samples data sets have, and what memory this process took."""
         samples = {name: len(self._load(name).train) for name in task["datasets"]}
         return {"samples": samples, **asdict(process_memory())}
-
-    def _attach(self, name: str) -> Dataset:
-        return resident(name, self._setup.data_dir, self._setup.shared)
 
 
 def _explained(error: Exception) -> Message:

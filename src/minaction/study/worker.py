@@ -1,12 +1,12 @@
-"""A worker process: reads tasks as JSON lines, answers with JSON lines.
+"""The program an executor starts: reads JSON lines, answers with JSON lines.
 
-A program of its own, started by the local executor as `python -P worker.py SETUP`. It ends when
-its standard input does, so it never outlives the driver; that watch begins before torch is
-imported.
+Started as `python -P worker.py SETUP`. It ends when its standard input does, so it never outlives
+the driver; that watch begins before torch, or ray, is imported.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import queue
@@ -15,13 +15,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 PROGRAM = str(Path(__file__).resolve())
+PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 CLEANINGS = 50  # attempts of an orphan to remove the shared folder
+
+Send = Callable[[dict[str, Any]], None]
+"""Answers the driver."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +36,13 @@ class Setup:
         data_dir: Where data sets are looked for first, or None.
         shared: Folder through which workers share data sets.
         threads: Torch threads of a worker.
+        serves: The module whose `serve` is run.
     """
 
     data_dir: str | None
     shared: str
     threads: int = 1
+    serves: str = "minaction.study.tasks"
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables that must be set before torch is imported."""
@@ -55,25 +61,21 @@ def main() -> None:
     """Serve until standard input ends."""
     for number in (signal.SIGINT, signal.SIGHUP):  # the driver's to handle
         signal.signal(number, signal.SIG_IGN)
-    setup = Setup(**json.loads(sys.argv[1]))
+    settings = json.loads(sys.argv[1])
     tasks, answers = _private_pipes()
     inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
-    reader = threading.Thread(target=_read, args=(tasks, inbox, setup.shared), daemon=True)
+    reader = threading.Thread(target=_read, args=(tasks, inbox, settings["shared"]), daemon=True)
     reader.start()
 
-    package_root = str(Path(__file__).resolve().parents[2])
-    if package_root not in sys.path:  # the driver may have found the package in its own way
-        sys.path.insert(0, package_root)
-    from minaction.study.tasks import Tasks  # imports torch, which takes seconds
+    if PACKAGE_ROOT not in sys.path:  # the driver may have found the package in its own way
+        sys.path.insert(0, PACKAGE_ROOT)
 
-    work = Tasks(setup)
-    said: Iterable[object] = [{"ready": True}]
+    def send(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
     try:
-        while True:
-            for answer in said:
-                answers.write(json.dumps(answer) + "\n")
-                answers.flush()
-            said = work.answers(json.loads(inbox.get()))
+        importlib.import_module(settings["serves"]).serve(settings, inbox, send)
     except BrokenPipeError:
         reader.join()
 
