@@ -1,4 +1,4 @@
-"""Writes the figures in README.md and docs/findings.md from the committed results.
+"""Writes the figures in README.md and the docs from the committed results.
 
 python results/doc_figures.py [--check]
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from doc_findings import findings_in_full, findings_table
 from doc_proxy import proxy_section
+from doc_scale import journal_section, limits_section, ray_section
 from doc_sections import (
     budget_section,
     compact_section,
@@ -29,6 +30,11 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "findings": findings_table,
         "compact": compact_section,
         "speed": speed_section,
+    },
+    "docs/scale.md": {
+        "journal": journal_section,
+        "ray": ray_section,
+        "limits": limits_section,
     },
     "docs/findings.md": {
         "findings": findings_in_full,

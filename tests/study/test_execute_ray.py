@@ -58,6 +58,12 @@ def test_an_address_of_another_form_is_refused(address):
         RayCluster(address=address)
 
 
+@pytest.mark.parametrize("gpus", [-1, 1.5, float("nan"), float("inf")])
+def test_a_number_of_gpus_that_cannot_be_reserved_is_refused(gpus):
+    with pytest.raises(ClusterError, match="GPUs for a run; give a whole number"):
+        RayCluster(gpus_per_run=gpus)
+
+
 @pytest.mark.parametrize("address", [None, "auto", "10.0.0.1:6379", "[::1]:6379"])
 def test_an_address_as_ray_has_it_is_taken(address):
     assert RayCluster(address=address).address == address

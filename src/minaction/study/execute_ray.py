@@ -26,6 +26,7 @@ from minaction.study.worker import PACKAGE_ROOT, Setup
 BATCH_SECONDS = 1.0
 """Short runs go to a worker together, about so long; it gives back what it has not begun then."""
 MAX_BATCH = 1000
+MAX_GPUS = 1000
 AHEAD = 2  # batches given away for each run the cluster can do at once: the next one waits there
 SMOOTHING = 0.1  # weight of the latest run in the mean run time
 SOCKET_BYTES = 66  # of `/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store`
@@ -42,7 +43,7 @@ class RayCluster:
         gpus_per_run: GPUs, or a fraction of one.
 
     Raises:
-        ClusterError: The address is of another form.
+        ClusterError: The address is of another form, or there is no such number of GPUs.
     """
 
     address: str | None = None
@@ -50,6 +51,11 @@ class RayCluster:
     gpus_per_run: float = 0.0
 
     def __post_init__(self) -> None:
+        gpus = self.gpus_per_run
+        if not (0 <= gpus <= 1 or gpus in range(MAX_GPUS)):
+            raise ClusterError(
+                f"{gpus:g} GPUs for a run; give a whole number, or a part of one GPU"
+            )
         if self.address in (None, "auto"):
             return
         host, _, port = self.address.rpartition(":")
@@ -85,9 +91,8 @@ class RaySetup(Setup):
             **super().environment(),
             "PYTHONPATH": os.pathsep.join(roots),
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_worker_niceness": str(
-                os.nice(0)
-            ),  # ours, not 15: whoever else computes goes first
+            # not Ray's 15: on a shared machine its workers would get what others leave
+            "RAY_worker_niceness": str(os.nice(0)),
             "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # after which a lost head is given up
         }
         if self.address is None:
@@ -174,8 +179,8 @@ class RayExecutor:
         answer is an error that says what happened.
 
         Raises:
-            ClusterError: A node does not fit, or cannot get a data set.
-            StorageError: A network's weights could not be written.
+            ClusterError: A node does not fit.
+            StorageError: A node cannot get a data set, or weights could not be written.
             MinActionError: The cluster was lost.
         """
         waiting = iter(tasks)
@@ -184,7 +189,10 @@ class RayExecutor:
 
     def _give(self, waiting: Iterator[Message]) -> bool:
         """Give tasks away, no more than are needed soon; return whether any are out."""
-        while len(self._given) < (self._limit or AHEAD * self._slots):
+        ahead = AHEAD * self._slots
+        # a cluster started here has just the CPUs that were asked for: no need to hold back
+        most = ahead if self._cluster.address is None else min(self._limit or ahead, ahead)
+        while len(self._given) < most:
             batch = self._next_batch(waiting)
             if not batch:
                 break

@@ -220,9 +220,9 @@ def _slots(setup: RaySetup) -> int:
 
 
 def _share(setup: RaySetup) -> str:
-    """Say what a run takes, e.g. `room for a run with 1 CPU and 0.5 GPUs`."""
-    gpus = f" and {setup.gpus:g} GPUs" if setup.gpus else ""
-    return f"room for a run with {setup.threads} CPUs{gpus}"
+    """Say what there must be for a run."""
+    gpus = f", --gpus-per-run {setup.gpus:g}" if setup.gpus else ""
+    return f"room for a run (--cpus-per-run {setup.threads}{gpus})"
 
 
 def _told(result: Result, task: Message) -> Message:
