@@ -87,7 +87,7 @@ def test_tasks_and_answers_larger_than_any_pipe_arrive_whole(executor):
     [
         (task_of({**CONFIG, "dataset": "digit"}), "unknown data set 'digit'; did you mean"),
         (task_of({**CONFIG, "parameters": 10}), "cannot meet the budget of 10 parameters"),
-        (task_of({"dataset": "digits"}), r"KeyError: 'parameters' \(run.py, line \d+\)$"),
+        (task_of({"dataset": "digits"}), r"KeyError: 'model' \(run.py, line \d+\)$"),
         ({"task": "run"}, "KeyError: 'config'"),
         (task_of({**CONFIG, "dataset": "x" * 10**6}), "unknown data set 'xxx"),
     ],
