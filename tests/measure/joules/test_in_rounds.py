@@ -49,9 +49,16 @@ def test_a_call_is_its_share_of_a_window_that_is_long_enough():
     assert reading.window_seconds == pytest.approx(0.1)
 
 
-def test_a_window_that_became_too_short_has_a_reason_and_no_value():
+def test_a_window_that_became_too_short_is_tried_again_with_more_calls():
     device = Device()
     reading = device.rested().per_call(device.program, 1.0, finish=device.finish)
+    assert device.calls == 3 + 6 + 12 + 24
+    assert reading.value == pytest.approx(5 + 10 * 0.1)
+
+
+def test_a_program_that_takes_far_less_than_was_said_has_a_reason_and_no_value():
+    device = Device()
+    reading = device.rested().per_call(lambda: device.clock.sleep(1e-6), 1.0)
     assert (reading.value, reading.validity) == (None, Validity.TOO_SHORT)
 
 

@@ -8,9 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from minaction.measure.joules.find import Found
+from minaction.measure.joules.meters import Meter
 from minaction.measure.joules.per_call import LONGER, has_idle_part
-from minaction.measure.joules.reading import Reading
+from minaction.measure.joules.reading import Reading, Validity
 from minaction.measure.joules.window import read_window
+
+DOUBLINGS = 8
+"""How often a window that was too short is tried again with twice as many calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +74,12 @@ class RoundMeter:
         if isinstance(self.found, Reading):
             return self.found
         calls = max(1, math.ceil(LONGER * self.found.min_window_seconds / max(seconds, 1e-9)))
-
-        def work() -> None:
-            for _ in range(calls):
-                program()
-            finish()
-
-        reading = read_window(
-            self.found, work, idle_per_second=self.idle_per_second, clock=self.clock
-        )
+        reading = self._window(self.found, program, calls, finish)
+        for _ in range(DOUBLINGS):
+            if reading.validity is not Validity.TOO_SHORT:
+                break
+            calls *= 2  # a call took less than it was said to
+            reading = self._window(self.found, program, calls, finish)
         if reading.value is None:
             return reading
         return replace(
@@ -89,3 +90,17 @@ class RoundMeter:
             if reading.window_seconds is None
             else reading.window_seconds / calls,
         )
+
+    def _window(
+        self,
+        meter: Meter,
+        program: Callable[[], object],
+        calls: int,
+        finish: Callable[[], object],
+    ) -> Reading:
+        def work() -> None:
+            for _ in range(calls):
+                program()
+            finish()
+
+        return read_window(meter, work, idle_per_second=self.idle_per_second, clock=self.clock)
