@@ -107,20 +107,19 @@ def finished(model, data, epochs, seed):
     return {"shape": shape, "removed": removed, **accuracy}
 
 
-def pruned(model, x, ratio, *, everywhere, pruner=tp.pruner.MagnitudePruner, **options):
-    """Return a copy pruned by torch-pruning, and the pruner."""
+def pruned(model, x, ratio, *, everywhere, importance=None):
+    """Return a copy pruned by torch-pruning, by the norm of weights unless another one is given."""
     copied = copy.deepcopy(model)
-    made = pruner(
+    pruner = tp.pruner.MagnitudePruner(
         copied,
         x,
-        importance=tp.importance.GroupMagnitudeImportance(p=2),
+        importance=importance or tp.importance.GroupMagnitudeImportance(p=2),
         pruning_ratio=ratio,
         global_pruning=everywhere,
         max_pruning_ratio=0.95,  # or a ranking of all layers can empty one
         ignored_layers=[copied.classifier[3]],
-        **options,
     )
-    made.step()
+    pruner.step()
     return copied
 
 

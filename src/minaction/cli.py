@@ -20,7 +20,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from minaction.commands import analyse, audit, compact, data, machine, measure, studies
+from minaction.commands import (
+    analyse,
+    audit,
+    compact,
+    data,
+    machine,
+    measure,
+    report,
+    run,
+    studies,
+)
 from minaction.errors import INTERRUPTED, MinActionError
 
 TRACEBACK_VARIABLE = "MINACTION_TRACEBACK"
@@ -35,9 +45,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command()(machine.env)
-app.command()(studies.quickstart)
+app.command()(run.quickstart)
 app.command()(analyse.analyse)
-app.command()(studies.report)
+app.command()(report.report)
 app.command()(audit.audit)
 app.command()(compact.compact)
 app.command()(measure.measure)

@@ -67,10 +67,7 @@ def compact(
     as_json: AsJson = False,
 ) -> None:
     """Remove the units that do nothing, and time it."""
-    if onnx and out is None:
-        raise InputError("--onnx: say where the files go with --out FOLDER")
-    if out is not None and out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file; give a folder, which need not exist")
+    _check_place(out, onnx=onnx)
     if Path(target).is_dir():
         if weights or dataset or calibration or held_out:
             raise InputError(
@@ -79,10 +76,8 @@ def compact(
             )
     elif run or fine_tune:
         raise InputError(f"--run and --fine-tune are for a study's directory, {target} is none")
-    elif (dataset is None) == (calibration is None):
-        raise InputError("give either --data NAME or --calibration FILE.safetensors")
-    elif held_out and dataset:
-        raise InputError("--held-out goes with --calibration; a data set has its own split")
+    else:
+        _check_inputs(dataset, calibration, held_out)
 
     from minaction.compaction.saving import save_compaction
     from minaction.compaction.table import compaction_table
@@ -117,6 +112,20 @@ def compact(
             typer.echo("\n".join(lines) + "\n")
     if as_json:
         print_json(found)
+
+
+def _check_place(out: Path | None, *, onnx: bool) -> None:
+    if onnx and out is None:
+        raise InputError("--onnx: say where the files go with --out FOLDER")
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: is a file; give a folder, which need not exist")
+
+
+def _check_inputs(dataset: str | None, calibration: Path | None, held_out: Path | None) -> None:
+    if (dataset is None) == (calibration is None):
+        raise InputError("give either --data NAME or --calibration FILE.safetensors")
+    if held_out and dataset:
+        raise InputError("--held-out goes with --calibration; a data set has its own split")
 
 
 def _runtimes() -> tuple[Runtime, ...]:

@@ -1,69 +1,26 @@
-"""`minaction study`, `quickstart` and `report`."""
+"""`minaction study`: what can be done with studies; running them is in `run`."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from minaction.commands import plan
-from minaction.commands.options import AsJson, DataDir, StudyDir, Workers, print_json, text_of
-from minaction.commands.tracking import (
-    Track,
-    TrackerKind,
-    TrackingUri,
-    export_to_tracker,
-    live_tracking,
-)
-from minaction.errors import InputError, StoppedError, StudyFailedError, VerificationError
-
-if TYPE_CHECKING:
-    from minaction.integrations.tracking import LiveTracking
-    from minaction.study.execute_ray import RayCluster
-    from minaction.study.study_file import Study
+from minaction.commands import plan, run
+from minaction.commands.options import AsJson, StudyDir, print_json
+from minaction.commands.tracking import TrackerKind, TrackingUri, export_to_tracker
+from minaction.errors import InputError, VerificationError
 
 SHOWN = 60
 """Characters of a value that a message quotes."""
 
-RUN_HELP = """Run a study, or what is left of it, and write its report.
-
-A study file names what is crossed and how it will be judged. The shortest one:
-
-\b
-  [study]
-  name = "my-study"
-  seeds = 10
-  [factors]
-  dataset = ["mnist"]           # see `minaction data list`
-  model = ["mlp", "cnn"]
-  lam = [0, 1e-4, 1e-2]
-
-A misspelt key or name is answered with the nearest there is. DIR/study.toml, written by the first
-run, spells out every default.
-"""
-
 app = typer.Typer(help="Studies: plan, run, status, verify, export, merge.", no_args_is_help=True)
 app.command("plan")(plan.study_plan)
-
-
-class Fleet(StrEnum):
-    """When runs are trained as one; `FleetMode` for the command line."""
-
-    AUTO = "auto"
-    ON = "on"
-    OFF = "off"
-
-
-class ExecutorName(StrEnum):
-    """Where runs are done."""
-
-    LOCAL = "local"
-    RAY = "ray"
+app.command("run", help=run.RUN_HELP)(run.study_run)
 
 
 class ExportFormat(StrEnum):
@@ -74,83 +31,6 @@ class ExportFormat(StrEnum):
     PARQUET = "parquet"
     MLFLOW = "mlflow"
     TENSORBOARD = "tensorboard"
-
-
-def quickstart(
-    out: Annotated[Path, typer.Option(help="Where the study goes.")] = Path("minaction-quickstart"),
-) -> None:
-    """Run a study of four modalities offline, in two minutes."""
-    from minaction.study.read_study import load_study
-
-    spec = Path(__file__).parents[1] / "study" / "quickstart.toml"
-    _run_study(load_study(spec), out, workers=None, data_dir=None)
-    page = _write_report(out, None)
-    _print_summary(out)
-    typer.echo(f"report: {page.resolve()}")
-
-
-@app.command("run", help=RUN_HELP)
-def study_run(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A study file (TOML).")],
-    out: Annotated[Path, typer.Option(help="The study's directory; an existing one is resumed.")],
-    workers: Workers = None,
-    data_dir: DataDir = None,
-    rotate: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="MIB",
-            help="Compress the journal, part by part, whenever it has grown by so many MiB; to "
-            "be given again with every resume.",
-            show_default=False,
-        ),
-    ] = None,
-    fleet: Annotated[
-        Fleet,
-        typer.Option(
-            help="Train runs of one architecture and data set as one: where a trial finds it "
-            "faster, wherever it can be done, or never."
-        ),
-    ] = Fleet.AUTO,
-    executor: Annotated[
-        ExecutorName, typer.Option(help="Processes of this machine, or tasks of a Ray cluster.")
-    ] = ExecutorName.LOCAL,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="With ray: `auto` for the cluster this machine belongs to, or HOST:PORT of its "
-            "head; default: a cluster of this machine's CPUs, for as long as the study runs.",
-            show_default=False,
-        ),
-    ] = None,
-    cpus_per_run: Annotated[
-        int | None,
-        typer.Option(min=1, help="With ray: CPUs and threads of a run; default: 1."),
-    ] = None,
-    gpus_per_run: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="With ray: GPUs reserved for a run, or a part of one; default: 0."
-        ),
-    ] = None,
-    track: Track = None,
-    tracking_uri: TrackingUri = None,
-) -> None:
-    """Run a study, or what is left of it, and write its report."""
-    from minaction.study.read_study import load_study
-
-    study = load_study(spec)
-    rotate_bytes = None if rotate is None else rotate << 20
-    cluster = _cluster(executor, ray_address, cpus_per_run, gpus_per_run)
-    if cluster and fleet is Fleet.ON:
-        raise InputError("--fleet on: a cluster trains runs one at a time; leave it out")
-    tracking = live_tracking(track, study, out, tracking_uri)
-    with tracking or contextlib.nullcontext():
-        _run_study(study, out, workers, data_dir, rotate_bytes, fleet, tracking, cluster)
-        page = _write_report(out, None)
-    _print_summary(out)
-    typer.echo(f"report: {page}")
 
 
 @app.command("status")
@@ -293,105 +173,6 @@ def study_merge(
         typer.echo(f"  finished in several with the same result: {merged.agreeing}")
     if merged.failed:
         typer.echo(f"  failed, to be tried again: {merged.failed}")
-
-
-def report(
-    directory: StudyDir,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Page; default: DIR/report.html.")
-    ] = None,
-    paper: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for a paper's figures (PDF) and tables (LaTeX, CSV); no page is written "
-            "unless -o asks for one.",
-            show_default=False,
-        ),
-    ] = None,
-) -> None:
-    """Write a study's report: a page, or a paper's figures.
-
-    The page is one self-contained HTML file; a paper's figures and tables go into a folder.
-    """
-    if paper is not None:
-        for line in _write_paper(directory, paper):
-            typer.echo(line)
-    if paper is None or output is not None:
-        typer.echo(str(_write_report(directory, output)))
-
-
-def _cluster(
-    executor: ExecutorName, address: str | None, cpus: int | None, gpus: float | None
-) -> RayCluster | None:
-    if executor is ExecutorName.RAY:
-        from minaction.study.execute_ray import RayCluster
-
-        return RayCluster(address=address, cpus_per_run=cpus or 1, gpus_per_run=gpus or 0.0)
-    options = {"--ray-address": address, "--cpus-per-run": cpus, "--gpus-per-run": gpus}
-    for name, value in options.items():
-        if value is not None:
-            raise InputError(f"{name} is for --executor ray; give both or neither")
-    return None
-
-
-def _run_study(
-    spec: Study,
-    out: Path,
-    workers: int | None,
-    data_dir: Path | None,
-    rotate_bytes: int | None = None,
-    fleet: Fleet = Fleet.AUTO,
-    tracking: LiveTracking | None = None,
-    cluster: RayCluster | None = None,
-) -> None:
-    from minaction.progress import progress_listener
-    from minaction.study.driver import run_study
-
-    with progress_listener() as listener:
-        try:
-            outcome = run_study(
-                spec,
-                out,
-                tracking.listener(listener) if tracking else listener,
-                workers=workers,
-                data_dir=text_of(data_dir),
-                rotate_bytes=rotate_bytes,
-                fleet=fleet.value,
-                cluster=cluster,
-            )
-        except KeyboardInterrupt:
-            raise StoppedError(
-                f"stopped; finished runs are kept in {out}: the same command does the rest"
-            ) from None
-    if outcome.failed:
-        _write_report(out, None)
-        raise StudyFailedError(
-            f"{out}: {outcome.failed} of {outcome.ran} runs failed; `minaction study status {out}` "
-            "says why, and the same command tries them again"
-        )
-
-
-def _write_report(directory: Path, output: Path | None) -> Path:
-    from minaction.report.build import write_report
-
-    return write_report(directory, output)
-
-
-def _write_paper(directory: Path, folder: Path) -> list[str]:
-    from minaction.report.paper.write import write_paper
-    from minaction.study.toml_text import one_line
-
-    made = write_paper(directory, folder)
-    counts = f"{len(made.figures)} figures and {len(made.tables)} tables"
-    missing = [f"  without {one.name}: {one.reason}" for one in made.missing]
-    return [one_line(line) for line in (f"{made.folder}: {counts}", *missing)]
-
-
-def _print_summary(directory: Path) -> None:
-    from minaction.report.summary import lambda_summary
-
-    for line in lambda_summary(directory):
-        typer.echo(line)
 
 
 def _require_file_place(path: Path) -> None:
