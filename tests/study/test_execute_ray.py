@@ -8,7 +8,7 @@ import psutil
 import pytest
 from real_study import comparable_records, study_of
 
-from minaction.errors import ClusterError
+from minaction.errors import ClusterError, InputError
 from minaction.progress import PlainListener
 from minaction.study.driver import run_study
 from minaction.study.execute_ray import RayCluster, RayExecutor
@@ -36,7 +36,7 @@ def test_runs_in_a_local_cluster_are_those_of_local_processes(tmp_path, monkeypa
     outcome = run_study(STUDY, there, listener, workers=2, cluster=RayCluster())
     assert (outcome.ran, outcome.failed) == (6, 0)
     assert "ray" not in capfd.readouterr().err.lower()
-    run_study(STUDY, here, listener, workers=1)
+    run_study(STUDY, here, listener, workers=1, fleet="off")
     assert comparable_records(there) == comparable_records(here)
     for weights in (here / "models").iterdir():
         assert (there / "models" / weights.name).read_bytes() == weights.read_bytes()
@@ -48,6 +48,12 @@ def test_runs_in_a_local_cluster_are_those_of_local_processes(tmp_path, monkeypa
     while set(ray_processes()) - set(before) and time.monotonic() < until:
         time.sleep(0.2)
     assert not set(ray_processes()) - set(before)
+
+
+def test_stacks_are_refused_in_a_cluster(tmp_path):
+    with pytest.raises(InputError, match="--fleet on: a cluster trains runs one at a time"):
+        run_study(STUDY, tmp_path / "s", PlainListener(), fleet="on", cluster=RayCluster())
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize(

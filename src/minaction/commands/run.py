@@ -118,8 +118,6 @@ def study_run(
     study = load_study(spec)
     rotate_bytes = None if rotate is None else rotate << 20
     cluster = _cluster(executor, ray_address, cpus_per_run, gpus_per_run)
-    if cluster and fleet is Fleet.ON:
-        raise InputError("--fleet on: a cluster trains runs one at a time; leave it out")
     tracking = live_tracking(track, study, out, tracking_uri)
     with tracking or contextlib.nullcontext():
         _run_study(study, out, workers, data_dir, rotate_bytes, fleet, tracking, cluster)

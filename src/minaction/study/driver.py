@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from minaction.data.fetch import fetch
-from minaction.errors import InfeasibleStudyError, MinActionError, StudyFileError
+from minaction.errors import InfeasibleStudyError, InputError, MinActionError, StudyFileError
 from minaction.measure.environment import code_version, cpu_count, cxx_compiler, versions
 from minaction.study.activity import announced
 from minaction.study.cells import cells_of
@@ -85,10 +85,11 @@ def run_study(
         rotate_bytes: As for `Journal`.
         fleet: Whether runs of one architecture and data set are trained as one: `"auto"` where a
             trial finds it faster, and on a resume as before; `"on"` wherever it can be done;
-            `"off"` never.
+            `"off"` never. In a cluster `"auto"` is never, too.
         cluster: The Ray cluster that does the runs, None for this machine's processes.
 
     Raises:
+        InputError: Runs are to be stacked in a cluster.
         InfeasibleStudyError: A model does not fit its data or parameter budget, or a batch is
             larger than the training split.
         StudyFileError: The study asks for compilation and there is no compiler, or for another
@@ -102,7 +103,7 @@ def run_study(
     """
     directory = Path(directory)
     require_means(study, data_dir, listener.note)
-    _require_stackable(study, fleet)
+    _require_stackable(study, fleet, cluster)
     open_study_directory(directory, study)
     total = study.run_count
     with Journal(directory, rotate_bytes=rotate_bytes) as journal:
@@ -281,8 +282,10 @@ def _may_be_stacked(study: Study) -> bool:
     return all(requested[key] in ("auto", value) for key, value in STACKED_EXECUTION.items())
 
 
-def _require_stackable(study: Study, fleet: FleetMode) -> None:
-    """Raise StudyFileError where runs are to be stacked and the study asks for something else."""
+def _require_stackable(study: Study, fleet: FleetMode, cluster: RayCluster | None) -> None:
+    """Raise where runs are to be stacked and cannot be: in a cluster, or as the study asks."""
+    if fleet == "on" and cluster:
+        raise InputError("--fleet on: a cluster trains runs one at a time; leave it out")
     if fleet == "on" and not _may_be_stacked(study):
         raise StudyFileError(
             f"{study.name}: stacked runs are float32, not compiled, not channels-last; [execution] "
