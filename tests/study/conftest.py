@@ -32,11 +32,13 @@ def launch(tmp_path_factory):
         run.process.communicate()
 
 
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory):
-    """What a worker does, in this process."""
+@pytest.fixture
+def tasks(tmp_path):
+    """What a worker does, in this process; its settings of torch last for one test."""
     threads = torch.get_num_threads()
-    load = functools.partial(resident, root=None, folder=tmp_path_factory.mktemp("shared"))
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    load = functools.partial(resident, root=None, folder=shared)
     yield Tasks(load, threads=1, store=write_weights)
     torch.set_num_threads(threads)
     torch.set_flush_denormal(False)
