@@ -15,12 +15,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import statistics
 import sys
 import time
 from pathlib import Path
 
-from measured import machine, write_json
+from measured import machine, spread, write_json
 from minaction.study.design import runs
 from minaction.study.execute import LocalExecutor
 from minaction.study.execute_ray import RayCluster, RayExecutor
@@ -119,25 +118,16 @@ def ratios(found):
     times, runs = found["seconds"], found["runs"]
     pairs = list(zip(times["ray 2"], times["local 2"], strict=True))
     result = {
-        "ray_over_local": summary([ray / local for ray, local in pairs]),
-        "run_seconds": summary([2 * local / runs for _, local in pairs]),
-        "overhead_ms_per_run": summary([2e3 * (ray - local) / runs for ray, local in pairs]),
-        "ray_runs_per_second": summary([runs / ray for ray, _ in pairs]),
+        "ray_over_local": spread([ray / local for ray, local in pairs]),
+        "run_seconds": spread([2 * local / runs for _, local in pairs]),
+        "overhead_ms_per_run": spread([2e3 * (ray - local) / runs for ray, local in pairs]),
+        "ray_runs_per_second": spread([runs / ray for ray, _ in pairs]),
     }
     for kind in ("local", "ray"):
         if f"{kind} 1" in times:
             both = zip(times[f"{kind} 1"], times[f"{kind} 2"], strict=True)
-            result[f"{kind}_speed_up"] = summary([one / two for one, two in both])
+            result[f"{kind}_speed_up"] = spread([one / two for one, two in both])
     return result
-
-
-def summary(values):
-    return {
-        "median": round(statistics.median(values), 4),
-        "smallest": round(min(values), 4),
-        "largest": round(max(values), 4),
-        "n": len(values),
-    }
 
 
 def parse_arguments():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from doc_findings import findings_in_full, findings_table
 from doc_proxy import proxy_section
-from doc_scale import journal_section, limits_section, ray_section
+from doc_scale import journal_section, limits_section, ray_section, throughput_section
 from doc_sections import (
     budget_section,
     compact_section,
@@ -34,6 +34,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "docs/scale.md": {
         "journal": journal_section,
         "ray": ray_section,
+        "throughput": throughput_section,
         "limits": limits_section,
     },
     "docs/findings.md": {

@@ -10,6 +10,14 @@ from typing import Any
 RESULTS = Path(__file__).parent
 JOURNAL = RESULTS / "benchmarks" / "journal_scale.json"
 RAY = RESULTS / "scale" / "ray_overhead.json"
+THROUGHPUT = RESULTS / "scale" / "throughput.json"
+PROGRAMS = {
+    "lightning": "Lightning, one run after the other",
+    "local 1": "`study run --workers 1`",
+    "local 2": "`study run --workers 2`",
+    "ray 2": "`study run --workers 2 --executor ray`",
+    "stacked 2": "`study run --workers 2 --fleet on`",
+}
 NOT_MEASURED = "Not measured yet.\n"
 STEPS = {
     "open": "open it, as every resume does",
@@ -48,6 +56,29 @@ def journal_section() -> str:
         f"{tenths[0]:.0f} µs an append in the first tenth of the runs, {tenths[-1]:.0f} µs in the "
         "last, the wait for the disk aside.\n"
     )
+
+
+def throughput_section() -> str:
+    """Return the runs per hour of whole sweeps."""
+    if not THROUGHPUT.exists():
+        return NOT_MEASURED
+    found = read(THROUGHPUT)
+    note = f" {found['note']}." if found["note"] else ""
+    head = "| | runs per hour | times Lightning | times `--workers 1` |\n|---|---|---|---|\n"
+    text = f"{found['cpu']}, {found['cpus']} CPUs.{note}\n"
+    for sweep in found["results"]:
+        rounds = sweep["programs"]["lightning"]["runs_per_hour"]["n"]
+        rows = "".join(
+            f"| {name} | {spread(sweep['programs'][key], 'runs_per_hour', ',.0f')} "
+            f"| {spread(sweep['programs'][key], 'speed_over_lightning', '.2f')} "
+            f"| {spread(sweep['programs'][key], 'speed_over_local_1', '.2f')} |\n"
+            for key, name in PROGRAMS.items()
+        )
+        text += (
+            f"\n**{sweep['dataset']}, {sweep['model']}:** {sweep['runs']} runs of "
+            f"{sweep['epochs']} epochs, n = {rounds} rounds.\n\n{head}{rows}"
+        )
+    return text
 
 
 def ray_section() -> str:
