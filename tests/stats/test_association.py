@@ -90,6 +90,27 @@ def test_clusters_are_drawn_whole_within_their_stratum():
     assert (weights[:, 4] + weights[:, 7] == 2).all()
 
 
+def test_strata_of_one_cluster_are_drawn_from_together():
+    weights = drawn_weights([*"aabbcc"], [1] * 6, np.random.default_rng(0), 400)
+    assert (weights[:, ::2] == weights[:, 1::2]).all()
+    assert (weights[:, ::2].sum(1) == 3).all()
+    assert set(map(tuple, weights[:, ::2].astype(int))) > {(3, 0, 0), (0, 3, 0), (1, 1, 1)}
+    # the only one is drawn from with the smallest of the others, which is the second here
+    weights = drawn_weights([*"aaabb", "c"], [*range(6)], np.random.default_rng(0), 400)
+    assert (weights[:, :3].sum(1) == 3).all()
+    assert (weights[:, 3:].sum(1) == 3).all()
+    assert set(weights[:, 5]) == {0, 1, 2, 3}
+
+
+def test_one_cluster_says_nothing_of_another_one():
+    x, y = sample()
+    for one in found(x, y, strata=[0] * 30, clusters=[0] * 30):
+        assert not np.isnan([one.spearman.estimate, one.r_squared.estimate]).any()
+        assert np.isnan([one.spearman.low, one.r_squared.high]).all()
+    for one in found(x, y, clusters=[0] * 30):  # one in each of two strata
+        assert one.r_squared.low < one.r_squared.high
+
+
 def test_copies_of_rows_make_an_interval_no_narrower_where_they_are_a_cluster():
     x, y = sample()
     alone = found(x, y, strata=[0] * 30)

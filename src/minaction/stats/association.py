@@ -47,9 +47,10 @@ def associations(
 
     Spearman's rho is the correlation of ranks, ties at their mean rank. The intervals are
     percentile ones; clusters of rows are resampled whole within each stratum, the same draws for
-    all columns. Of a relation that is a power law give logarithms: ranks stay what they are, and R
-    squared becomes that of the power law. The interval of R squared cannot hold 0, and where there
-    is no relation its estimate is about 1 / (n - 1).
+    all columns (strata of a single cluster: see `drawn_weights`). Of a relation that is a power law
+    give logarithms: ranks stay what they are, and R squared becomes that of the power law. The
+    interval of R squared cannot hold 0, and where there is no relation its estimate is about
+    1 / (n - 1).
 
     Args:
         x: Float `[n, columns]`.
@@ -62,7 +63,8 @@ def associations(
 
     Returns:
         One a column. An estimate is NaN where x or y is constant. Resamples in which it is so are
-        left out; where they are more than 5 %, as with very few clusters, the ends are NaN.
+        left out; where they are more than 5 %, as with very few clusters, the ends are NaN, and
+        where all rows are one cluster.
 
     Raises:
         InputError: The lengths differ, there are fewer than 3 rows, a value is not finite, there is
@@ -86,6 +88,8 @@ def associations(
     n = len(response)
     # the first row is the sample itself
     weights = np.vstack([np.ones(n), drawn_weights(strata, members, generator, resamples)])
+    if len(set(zip(strata, members, strict=True))) == 1:
+        weights = weights[:1]  # every resample is the sample
     ranks = midranks(response, weights)
     found = []
     for column in columns.T:
@@ -106,16 +110,33 @@ def drawn_weights(
     generator: np.random.Generator,
     resamples: int,
 ) -> np.ndarray:
-    """Return how often each row is drawn with its cluster, float `[resamples, n]`."""
+    """Return how often each row is drawn with its cluster, float `[resamples, n]`.
+
+    Strata of a single cluster are drawn from as one stratum, with the smallest of the others where
+    there is but one of them: on its own it would be the same in every resample, and the interval
+    would not know that another cluster could be in its place.
+    """
     weights = np.zeros((resamples, len(strata)))
+    for members in _drawn_together(strata, clusters):
+        picks = generator.integers(0, len(members), (resamples, len(members)))
+        for number, of_cluster in enumerate(members):
+            weights[:, of_cluster] = (picks == number).sum(1)[:, None]
+    return weights
+
+
+def _drawn_together(strata: Sequence[object], clusters: Sequence[object]) -> list[list[list[int]]]:
+    """Return the rows of each cluster, by what they are drawn among."""
     rows: dict[object, dict[object, list[int]]] = {}
     for row, (stratum, cluster) in enumerate(zip(strata, clusters, strict=True)):
         rows.setdefault(stratum, {}).setdefault(cluster, []).append(row)
-    for members in rows.values():
-        picks = generator.integers(0, len(members), (resamples, len(members)))
-        for number, of_cluster in enumerate(members.values()):
-            weights[:, of_cluster] = (picks == number).sum(1)[:, None]
-    return weights
+    pools = [list(members.values()) for members in rows.values()]
+    several = [pool for pool in pools if len(pool) > 1]
+    single = [pool[0] for pool in pools if len(pool) == 1]
+    if len(single) == 1 and several:
+        min(several, key=len).extend(single)
+    elif single:
+        several.append(single)
+    return several
 
 
 def midranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -164,6 +185,6 @@ def _centred(weights: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
 def _interval(n: int, values: np.ndarray, confidence: float) -> Interval:
     drawn = values[1:][np.isfinite(values[1:])]
     low = high = math.nan
-    if len(drawn) >= (1 - WITHOUT_SPREAD) * (len(values) - 1):
+    if len(drawn) and len(drawn) >= (1 - WITHOUT_SPREAD) * (len(values) - 1):
         low, high = percentiles(drawn, confidence)
     return Interval(n=n, estimate=float(values[0]), low=float(low), high=float(high))
