@@ -76,12 +76,11 @@ def cost_table(stages: Sequence[dict[str, Any]]) -> str:
 
 def cells(stage: dict[str, Any], place: int) -> tuple[str, str, str]:
     """Return rho across all networks and where only lambda and seed differ, and who trusts it."""
-    everything, alike = stage["scopes"][0]["proxies"][place], stage["scopes"][-1]["proxies"][place]
-    return (
-        correlation(everything["spearman"]),
-        correlation(alike["spearman"]),
-        trusted_in(stage, place),
+    everything, alike = (
+        correlation(scope["proxies"][place]["spearman"], scope["n"])
+        for scope in (stage["scopes"][0], stage["scopes"][-1])
     )
+    return everything, alike, trusted_in(stage, place)
 
 
 def bought_table(bought: Sequence[dict[str, Any]]) -> str:
@@ -104,6 +103,13 @@ def bought_table(bought: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def said_of(fidelity: Fidelity) -> list[str]:
+    """Return what was measured and what that says, or why nothing is said."""
+    if fidelity["reason"]:
+        return [f"not computed: {fidelity['reason']}"]
+    return [measured_on(fidelity), *fidelity["verdict"], *fidelity["missing"]]
+
+
 def gpu_part() -> str:
     """Return what was measured on GPUs."""
     found = sorted(path.parent.name for path in (RESULTS / "proxy").glob("*/measurements.jsonl"))
@@ -117,6 +123,6 @@ def gpu_part() -> str:
         for name in found
         for fidelity in [fidelity_of(f"proxy/{name}")]
         if fidelity
-        for sentence in [measured_on(fidelity), *fidelity.get("verdict", [])]
+        for sentence in said_of(fidelity)
     )
     return f"### On a GPU\n\n{listed}"

@@ -49,10 +49,12 @@ def cost_table(at: str, cost: Cost) -> str:
     rows = [
         [
             row_heading(f"{at}.scopes.0.proxies.{place}.name", row["name"]),
-            rho(f"{at}.scopes.0.proxies.{place}.spearman", row["spearman"]),
+            rho(f"{at}.scopes.0.proxies.{place}.spearman", row["spearman"], everything["n"]),
             cell(f"{at}.scopes.0.proxies.{place}.r_squared", r_squared(row)),
             rho(
-                f"{at}.scopes.{last}.proxies.{place}.spearman", alike["proxies"][place]["spearman"]
+                f"{at}.scopes.{last}.proxies.{place}.spearman",
+                alike["proxies"][place]["spearman"],
+                alike["n"],
             ),
             cell(f"{at}.scopes", trusted_in(cost, place), kind="text"),
         ]
@@ -86,6 +88,7 @@ def architecture_table(at: str, cost: Cost) -> str:
                 rho(
                     f"{at}.scopes.{number}.proxies.{place}.spearman",
                     scope["proxies"][place]["spearman"],
+                    scope["n"],
                 )
                 for number, scope in enumerate(models, start=1)
             ),
@@ -137,11 +140,12 @@ def titled(cost: Cost) -> str:
     return f"{cost['name']}, {cost['stage']} compaction, n = {cost['scopes'][0]['n']}"
 
 
-def rho(at: str, estimate: Estimate) -> str:
-    """Return a cell with a correlation, or with why there is none."""
+def rho(at: str, estimate: Estimate, n: int) -> str:
+    """Return a cell with a correlation, of how many networks if not all, or why there is none."""
     if estimate["estimate"] is None:
         return cell(at, write.ABSENT, estimate["reason"] or "")
-    return cell(at, write.signed(f"{estimate['estimate']:.2f}"), ends(estimate))
+    fewer = f"; n = {write.count(estimate['n'])}" if estimate["n"] < n else ""
+    return cell(at, write.signed(f"{estimate['estimate']:.2f}"), f"{ends(estimate)}{fewer}")
 
 
 def changed(at: str, estimate: Estimate) -> str:

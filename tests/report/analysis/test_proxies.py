@@ -8,9 +8,12 @@ import random
 from dataclasses import replace
 
 import pytest
+import scipy.stats
 
 from minaction.report.analysis.analyse import analyse, compute_analysis
-from minaction.report.analysis.proxies import proxy_fidelity
+from minaction.report.analysis.proxies import deviations, proxy_fidelity
+from minaction.report.analysis.proxy_frame import measured_frame
+from minaction.report.analysis.proxy_text import cost_rows
 from minaction.report.analysis.text import analysis_text
 from minaction.report.build import write_report
 from minaction.report.verify import verify_report
@@ -88,6 +91,18 @@ def test_the_proxy_that_makes_the_cost_is_found_and_the_energy_is_not(found):
     assert found["rounds"] == 3
 
 
+def test_one_size_of_each_architecture_gives_no_interval_without_width(planted):
+    """Of one size an architecture is one group of networks: resampled alone it never changes."""
+    _, records, measurements = planted
+    small = {r.run_id for r in records if r.config["parameters"] == 10_000}
+    of_small = [one for one in measurements if one.run_id in small]
+    found = proxy_fidelity(records, of_small)
+    for name in ("all networks", "same data set, architecture and size"):
+        for row in scope(found, "after", name).values():
+            rho = row["spearman"]
+            assert rho["low"] is None or rho["low"] < rho["high"]
+
+
 def test_where_only_lambda_differs_the_energy_tells_costs_after_compaction_alone(found):
     alike = "same data set, architecture and size"
     assert scope(found, "after", alike)["energy_activation"]["spearman"]["low"] > 0.7
@@ -140,7 +155,68 @@ def test_a_zero_has_a_rank_and_no_logarithm(planted):
     ]
     row = scope(proxy_fidelity(zeroed, measurements), "before", "all networks")["energy_l1"]
     assert row["spearman"]["estimate"] is not None
-    assert row["r_squared"]["reason"] == "0 in some networks, which has no logarithm"
+    assert row["r_squared"]["reason"] == "0 or less in some networks, which has no logarithm"
+
+
+def test_equal_counts_are_ties_where_only_lambda_differs(planted):
+    """Their logarithms differ from the mean of theirs by rounding, which ranks nothing."""
+    _, records, measurements = planted
+    sizes = {r.run_id: r.config["parameters"] for r in records}
+    lambdas = {r.run_id: r.config["lam"] for r in records}
+    pruned = [  # of one size lambda takes something out, of the others nothing
+        replace(one, before=one.before | {"macs_dense": 1e5 * (3 - (lambdas[one.run_id] > 0))})
+        if sizes[one.run_id] == 10_000
+        else replace(one, before=one.before | {"macs_dense": math.pi * sizes[one.run_id]})
+        for one in measurements
+    ]
+    alike = "same data set, architecture and size"
+    rho = scope(proxy_fidelity(records, pruned), "before", alike)["macs_dense"]["spearman"]
+    frame = measured_frame(records, pruned)
+    frame = frame.loc[frame["stage"] == "before", :]
+    exact = [round(x, 9) for x in deviations(frame, "macs_dense")]
+    assert sum(x == 0 for x in exact) == 36
+    expected = scipy.stats.spearmanr(exact, deviations(frame, "inference_seconds")).statistic
+    assert rho["estimate"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_networks_of_several_energies_are_one_case(planted):
+    """What a network is trained with does not change what it costs."""
+    _, records, measurements = planted
+    frame = measured_frame(records, measurements)
+    other = [replace(r, config=r.config | {"energy": "l1", "lr": 0.1}) for r in records]
+    assert list(measured_frame(other, measurements)["network"]) == list(frame["network"])
+    assert set(measured_frame(other, measurements)["cell"]).isdisjoint(frame["cell"])
+    assert frame["network"].nunique() == 6
+
+
+def test_a_proxy_that_few_networks_have_says_of_how_many(planted):
+    _, records, measurements = planted
+    uncovered = [
+        replace(r, metrics=r.metrics | {"energy_gauge_fixed": None})
+        if r.config["model"] == "cnn"
+        else r
+        for r in records
+    ]
+    found = proxy_fidelity(uncovered, measurements)
+    assert "gauge-fixed energy" in found["verdict"][0]
+    assert "(n = 27)" in found["verdict"][0].split("gauge-fixed energy")[1].split(";")[0]
+    (cost, *_) = found["costs"]
+    row = next(row for row in cost_rows(cost) if row[0] == "gauge-fixed energy")
+    assert row[1].endswith("(n = 27)")
+    assert "(n" not in next(row for row in cost_rows(cost) if row[0] == "dense MACs")[1]
+
+
+def test_networks_without_joules_are_counted_where_others_have_some(planted):
+    _, records, measurements = planted
+    lucky = {record.run_id for record in records[:50]}
+    some = [
+        replace(one, before=one.before | {"inference_joules": 1e-3}, no_joules=None)
+        if one.run_id in lucky
+        else one
+        for one in measurements
+    ]
+    found = proxy_fidelity(records, some)
+    assert found["missing"] == ["no joules of 4 networks: there is no meter"]
 
 
 def test_networks_that_could_not_be_compacted_are_counted_and_left_out_after(planted):
@@ -163,16 +239,22 @@ def test_networks_that_could_not_be_compacted_are_counted_and_left_out_after(pla
     assert cnn["quantities"][0]["after"]["reason"]
 
 
-def test_runs_that_are_not_ok_strangers_and_order_change_nothing(planted, make):
+def test_runs_that_are_not_ok_and_strangers_are_left_out_and_said_to_be(planted, make):
     _, records, measurements = planted
     failed = {record.run_id for record in records[:4]}
     ended = [make.ended(r, "collapsed") if r.run_id in failed else r for r in records]
     strangers = [replace(one, run_id="stranger") for one in measurements[:3]]
     shuffled = random.Random(1).sample(measurements + strangers, len(measurements) + 3)
-    assert proxy_fidelity(ended, shuffled) == proxy_fidelity(
+    expected = proxy_fidelity(
         [r for r in records if r.run_id not in failed],
         [one for one in measurements if one.run_id not in failed],
     )
+    found = proxy_fidelity(ended, shuffled)
+    assert found.pop("missing") == [
+        *expected.pop("missing"),
+        "left out: measurements of 5 runs that are no ok runs of this study",
+    ]
+    assert found == expected
 
 
 def test_records_of_before_there_was_a_gauge_say_so(planted, make):
@@ -184,8 +266,20 @@ def test_records_of_before_there_was_a_gauge_say_so(planted, make):
 
 def test_few_networks_say_nothing(planted):
     _, records, measurements = planted
-    found = proxy_fidelity(records, measurements[:6])
-    assert found == {"reason": "2 networks of ok runs are measured, fewer than 5"}
+    few = "2 networks of ok runs are measured, fewer than 5"
+    assert proxy_fidelity(records, measurements[:6]) == {"reason": few}
+    strangers = [replace(one, run_id="stranger") for one in measurements[:3]]
+    found = proxy_fidelity(records, measurements[:6] + strangers)
+    assert found == {
+        "reason": f"{few}; left out: measurements of 1 runs that are no ok runs of this study"
+    }
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 10**400, True, "many"])
+def test_conditions_that_are_no_numbers_are_not_shown(planted, value):
+    _, records, measurements = planted
+    spoilt = [replace(one, conditions={"others_cpus": value}) for one in measurements[:18]]
+    assert proxy_fidelity(records, spoilt)["conditions"]["others_cpus"] is None
 
 
 def test_the_command_the_page_and_verify_say_the_same(planted, make):

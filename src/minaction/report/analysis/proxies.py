@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from minaction.report.analysis.proxy_frame import (
 from minaction.report.analysis.proxy_verdict import ALIKE, ALL, RULE, verdict
 from minaction.report.estimates import Estimate, absent, interval, ratio
 from minaction.stats.association import associations
+from minaction.study.gauge_fields import finite_number
 from minaction.study.journal import Record
 from minaction.study.measurements import QUANTITIES, Measurement
 from minaction.study.study_file import BUDGET
@@ -27,8 +28,9 @@ from minaction.study.study_file import BUDGET
 LEAST = 5
 """Networks from which on something is said of them."""
 SEED, RESAMPLES = 0, 2000
-ROUNDING = 1e-9
-NO_LOGARITHM = "0 in some networks, which has no logarithm"
+DIGITS = 9
+"""Decimals of a logarithm, or of a share of the largest value, beyond which is rounding."""
+NO_LOGARITHM = "0 or less in some networks, which has no logarithm"
 
 Fidelity = dict[str, Any]
 """Strings, numbers, null, lists and dicts; the keys are those `proxy_fidelity` names."""
@@ -41,10 +43,10 @@ def proxy_fidelity(records: Sequence[Record], measurements: Sequence[Measurement
     one on that of the other), with 95 % percentile bootstrap intervals: across all networks, within
     each architecture, and of the deviations of logarithms from the mean of their data set,
     architecture and size; before and after compaction. Networks are resampled within architectures,
-    those that differ in lambda and seed alone together, for they cost nearly the same. Within one
-    architecture there are too few of these groups, so networks are resampled one by one, and the
-    interval speaks of the sizes and data sets that are there. Energies and zeros are those of the
-    network as it was trained in both stages. What has no number has a `reason`.
+    those of one data set and size together, for they cost nearly the same. Within one architecture
+    there are too few of these groups, so networks are resampled one by one, and the interval speaks
+    of the sizes and data sets that are there. Energies and zeros are those of the network as it was
+    trained in both stages. What has no number has a `reason`.
 
     Args:
         records: The latest record of each run.
@@ -52,15 +54,16 @@ def proxy_fidelity(records: Sequence[Record], measurements: Sequence[Measurement
 
     Returns:
         `reason`, why there is nothing else; `networks`, `rounds`, `setting`, and `conditions`,
-        medians; `missing`, sentences on what could not be measured; `costs`, a table for each
-        quantity, stage and scope; `bought`, see `bought_by`; `verdict`, sentences, with
-        its `rule`.
+        medians; `missing`, sentences on what could not be measured or was left out; `costs`, a
+        table for each quantity, stage and scope; `bought`, see `bought_by`; `verdict`, sentences,
+        with its `rule`.
     """
     frame = measured_frame(records, measurements)
     networks = set(frame["run_id"])
+    foreign = left_out(measurements, networks)
     if len(networks) < LEAST:
         reason = f"{len(networks)} networks of ok runs are measured, fewer than {LEAST}"
-        return {"reason": reason}
+        return {"reason": "; ".join([reason, *foreign])}
     quantities = [name for name in QUANTITIES if known(frame, name).any()]
     costs = [
         {"quantity": quantity, "name": name_of(quantity), "stage": stage, "scopes": list(scopes)}
@@ -73,13 +76,15 @@ def proxy_fidelity(records: Sequence[Record], measurements: Sequence[Measurement
     return {
         "reason": "",
         "networks": len(networks),
-        "rounds": statistics.median(Counter(one.run_id for one in of_runs).values()),
+        "rounds": statistics.median(
+            Counter(run_id for run_id, _ in {(one.run_id, one.round) for one in of_runs}).values()
+        ),
         "setting": dict(of_runs[0].setting),
         "conditions": {
             name: median_of([one.conditions.get(name) for one in of_runs])
             for name in ("others_cpus", "cpu_share")
         },
-        "missing": list(missing(frame, of_runs)),
+        "missing": [*missing(frame, of_runs), *foreign],
         "costs": costs,
         "bought": bought,
         "verdict": list(verdict(costs, bought)),
@@ -115,17 +120,14 @@ def scope_table(
         frame: Its networks.
         quantity: A column.
         centred: Compare deviations from the mean of the logarithms of the network's cell.
-        together: Resample the networks of a cell together.
+        together: Resample networks of one data set and size together.
     """
     proxies = proxies_of(frame)
     found: dict[str, dict[str, Estimate]] = {}
     groups: dict[tuple[str, ...], list[str]] = {}
-    frame = frame.loc[known(frame, quantity), :]
-    if centred:
-        frame = frame.loc[frame.duplicated("cell", keep=False), :]
+    frame = compared(frame, quantity, centred)
     for proxy in proxies:
-        there = known(frame, proxy)
-        rows = frame if there.all() else frame.loc[there, :]
+        rows = compared(frame, proxy, centred)
         if reason := unusable(rows, proxy, centred):
             found[proxy] = {"spearman": absent(reason), "r_squared": absent(reason)}
         else:
@@ -142,6 +144,12 @@ def scope_table(
     }
 
 
+def compared(rows: pd.DataFrame, column: str, centred: bool) -> pd.DataFrame:
+    """Return the networks of which a column is known; centred those that others are alike to."""
+    rows = rows.loc[known(rows, column), :]
+    return rows.loc[rows.duplicated("cell", keep=False), :] if centred else rows
+
+
 def unusable(rows: pd.DataFrame, proxy: str, centred: bool) -> str:
     """Return why a proxy says nothing in a set of networks, or an empty string."""
     if len(rows) < LEAST:
@@ -149,8 +157,8 @@ def unusable(rows: pd.DataFrame, proxy: str, centred: bool) -> str:
     values = numbers(rows, proxy)
     if centred and values.min() <= 0:
         return NO_LOGARITHM
-    spread = deviations(rows, proxy) if centred else values / (np.abs(values).max() or 1.0)
-    if np.ptp(spread) <= ROUNDING:
+    spread = deviations(rows, proxy) if centred else rounded(values / (np.abs(values).max() or 1.0))
+    if not np.ptp(spread):
         return f"no difference between networks{' of one data set, model and size' * centred}"
     return ""
 
@@ -169,7 +177,7 @@ def estimates(
         np.column_stack(list(map(scaled, proxies, positive))),
         scaled(quantity, True),
         strata=rows["model"].tolist(),
-        clusters=rows["cell"].tolist() if together else None,
+        clusters=rows["network"].tolist() if together else None,
         generator=np.random.default_rng(SEED),
         resamples=RESAMPLES,
     )
@@ -183,9 +191,14 @@ def estimates(
 
 
 def deviations(rows: pd.DataFrame, column: str) -> np.ndarray:
-    """Return logarithms less their mean over the network's cell."""
+    """Return logarithms less their mean over the network's cell, equal ones as ties."""
     logs = pd.Series(np.log(numbers(rows, column)), index=rows.index)
-    return np.asarray(logs - logs.groupby(rows["cell"]).transform("mean"))
+    return rounded(np.asarray(logs - logs.groupby(rows["cell"]).transform("mean")))
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Return values without what is rounding: it would rank what is equal."""
+    return np.round(values, DIGITS)
 
 
 def numbers(rows: pd.DataFrame, column: str) -> np.ndarray:
@@ -260,7 +273,7 @@ def bought_row(rows: pd.DataFrame, lam: float | str, quantities: Sequence[str]) 
 
 
 def missing(frame: pd.DataFrame, measurements: Sequence[Measurement]) -> Iterator[str]:
-    """Yield what could not be measured, and why."""
+    """Yield what could not be measured of networks, and why."""
     model_of = dict(zip(frame["run_id"], frame["model"], strict=True))
     reasons: dict[tuple[str, str], set[str]] = {}
     for one in measurements:
@@ -268,12 +281,26 @@ def missing(frame: pd.DataFrame, measurements: Sequence[Measurement]) -> Iterato
             reasons.setdefault((model_of[one.run_id], one.no_compaction), set()).add(one.run_id)
     for (model, reason), runs in sorted(reasons.items()):
         yield f"{model}: {len(runs)} networks not compacted: {reason}"
-    if not known(frame, "inference_joules").any():
-        reason = next((one.no_joules for one in measurements if one.no_joules), "not measured")
-        yield f"no joules: {reason}"
+    trained = frame.loc[frame["stage"] == "before", :]
+    without = set(trained.loc[~known(trained, "inference_joules"), "run_id"])
+    if without:
+        reasons_given = (one.no_joules for one in measurements if one.run_id in without)
+        reason = next(filter(None, reasons_given), "not measured")
+        some = "" if len(without) == len(trained) else f" of {len(without)} networks"
+        yield f"no joules{some}: {reason}"
+
+
+def left_out(measurements: Sequence[Measurement], networks: Container[str]) -> list[str]:
+    """Return a sentence on measurements of no ok run of the study, nothing where there are none."""
+    strangers = {one.run_id for one in measurements if one.run_id not in networks}
+    return (
+        [f"left out: measurements of {len(strangers)} runs that are no ok runs of this study"]
+        if strangers
+        else []
+    )
 
 
 def median_of(values: Sequence[Any]) -> float | None:
     """Return the median of what is known, None where nothing is."""
-    numbers_there = [float(value) for value in values if isinstance(value, int | float)]
-    return statistics.median(numbers_there) if numbers_there else None
+    there = [number for value in values if (number := finite_number(value)) is not None]
+    return statistics.median(there) if there else None

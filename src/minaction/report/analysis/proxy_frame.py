@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -33,9 +33,11 @@ NAMES = {
 }
 """What quantities and proxies are called; energies are called after their own names."""
 
-
 ALWAYS = ("energy_activation", "energy_gauge_fixed")
 """Energies that have a column also where old records do not have them."""
+
+NETWORK = ("dataset", "model", "parameters", "ratio", "batch_size")
+"""What decides what a network costs as long as nothing is removed from it."""
 
 
 def name_of(column: str) -> str:
@@ -47,9 +49,10 @@ def measured_frame(records: Sequence[Record], measurements: Sequence[Measurement
     """Return one row for each measured network of an `ok` run and each stage it has.
 
     Columns: `run_id`, `stage`, `model`, `lam`, `seed`; `cell`, which tells apart what differs in
-    more than lambda and seed; `QUANTITIES`, medians over the rounds; the proxies: all energies and
-    the gauge-fixed one, `nonzero_fraction`, which are those of the network as it was trained, and
-    `COUNTS`; `energy_value`, the energy it was trained with. NaN where a value is not known.
+    more than lambda and seed, and `network`, what differs in `NETWORK`; `QUANTITIES`, medians over
+    the rounds; the proxies: all energies and the gauge-fixed one, `nonzero_fraction`, which are
+    those of the network as it was trained, and `COUNTS`; `energy_value`, the energy it was trained
+    with. NaN where a value is not known.
 
     Args:
         records: The latest record of each run.
@@ -77,13 +80,14 @@ def proxies_of(frame: pd.DataFrame) -> list[str]:
 def _rows(record: Record, measured: Sequence[Measurement]) -> list[dict[str, Any]]:
     config, metrics = record.config, record.metrics or {}
     lambdas = {"lam", "seed", "proximal", *LAMBDA_TERMS}
-    cell = {key: level for key, level in config.items() if key not in lambdas}
+    cell = [key for key in config if key not in lambdas]
     known = {
         "run_id": record.run_id,
         "model": config["model"],
         "lam": config["lam"],
         "seed": config["seed"],
-        "cell": " \u00b7 ".join(f"{key} {cell[key]}" for key in sorted(cell)),
+        "cell": _levels(config, cell),
+        "network": _levels(config, [key for key in NETWORK if key in config]),
         "nonzero_fraction": 1 - finite(metrics.get("zero_fraction")),
         "energy_value": finite(metrics.get(energy_metric(config["energy"]))),
         **dict.fromkeys(ALWAYS, math.nan),
@@ -102,6 +106,10 @@ def _rows(record: Record, measured: Sequence[Measurement]) -> list[dict[str, Any
         for stage, found in stages.items()
         if None not in found
     ]
+
+
+def _levels(config: Mapping[str, Any], keys: Iterable[str]) -> str:
+    return " \u00b7 ".join(f"{key} {config[key]}" for key in sorted(keys))
 
 
 def _medians(found: Sequence[Mapping[str, float | None]]) -> dict[str, float]:

@@ -25,12 +25,13 @@ def measured_on(fidelity: dict[str, Any]) -> str:
 def cost_rows(cost: Cost) -> Iterator[tuple[str, ...]]:
     """Yield the cells of each proxy of a quantity, headings first."""
     yield HEADER
-    for place, row in enumerate(cost["scopes"][0]["proxies"]):
+    everything, alike = cost["scopes"][0], cost["scopes"][-1]
+    for place, row in enumerate(everything["proxies"]):
         yield (
             row["name"],
-            correlation(row["spearman"]),
+            correlation(row["spearman"], everything["n"]),
             r_squared(row),
-            correlation(cost["scopes"][-1]["proxies"][place]["spearman"]),
+            correlation(alike["proxies"][place]["spearman"], alike["n"]),
             trusted_in(cost, place),
             row["spearman"]["reason"] or row["r_squared"]["reason"] or "",
         )

@@ -35,16 +35,18 @@ def verdict(costs: Sequence[Cost], bought: Sequence[dict[str, Any]]) -> Iterator
     for name in dict.fromkeys(cost["name"] for cost in costs):
         stages = [cost for cost in costs if cost["name"] == name]
         begun = f"{name[0].upper()}{name[1:]}"
-        yield f"{begun}, across all networks: {joined(stages, across)}."
-        yield f"{begun}, within an architecture: {joined(stages, within)}."
-        yield f"{begun}, where only lambda and seed differ: {joined(stages, alone)}."
+        yield f"{begun}, across all networks: {joined(stages, across, of=0)}."
+        yield f"{begun}, within an architecture: {joined(stages, within, of=0)}."
+        yield f"{begun}, where only lambda and seed differ: {joined(stages, alone, of=-1)}."
     yield from outcome(bought[0]) if bought else ()
 
 
-def joined(stages: Sequence[Cost], said: Callable[[Sequence[dict[str, Any]]], str]) -> str:
-    """Join what is said of each stage."""
+def joined(
+    stages: Sequence[Cost], said: Callable[[Sequence[dict[str, Any]]], str], *, of: int
+) -> str:
+    """Join what is said of each stage, with the number of networks in one of its scopes."""
     return "; ".join(
-        f"{cost['stage']} compaction (n = {cost['scopes'][0]['n']}) {said(cost['scopes'])}"
+        f"{cost['stage']} compaction (n = {cost['scopes'][of]['n']}) {said(cost['scopes'])}"
         for cost in stages
     )
 
@@ -59,12 +61,12 @@ def across(scopes: Sequence[dict[str, Any]]) -> str:
     """Say which proxies are to be trusted across all networks, and how the energies do."""
     known = [row for row in scopes[0]["proxies"] if row["spearman"]["estimate"] is not None]
     ranked = sorted(known, key=lambda row: -row["spearman"]["estimate"])
-    good = [row for row in ranked if trusted(row)]
-    said = f"to be trusted {listed(good[:SHOWN])}" if good else "no proxy is to be trusted"
+    good, n = [row for row in ranked if trusted(row)], scopes[0]["n"]
+    said = f"to be trusted {listed(good[:SHOWN], n)}" if good else "no proxy is to be trusted"
     if not good and ranked:
-        said += f", at best {listed(ranked[:1])}"
+        said += f", at best {listed(ranked[:1], n)}"
     energies = [row for row in known if row["proxy"] in ENERGIES and not trusted(row)]
-    return f"{said}, not {listed(energies)}" if energies else said
+    return f"{said}, not {listed(energies, n)}" if energies else said
 
 
 def within(scopes: Sequence[dict[str, Any]]) -> str:
@@ -83,7 +85,7 @@ def within(scopes: Sequence[dict[str, Any]]) -> str:
 def alone(scopes: Sequence[dict[str, Any]]) -> str:
     """Say how the energies and the effective MACs do where nothing else differs."""
     shown = (*ENERGIES, "macs_effective")
-    return listed([row for row in scopes[-1]["proxies"] if row["proxy"] in shown])
+    return listed([row for row in scopes[-1]["proxies"] if row["proxy"] in shown], scopes[-1]["n"])
 
 
 def outcome(row: dict[str, Any]) -> Iterator[str]:
@@ -101,21 +103,27 @@ def outcome(row: dict[str, Any]) -> Iterator[str]:
     yield f"That changed {'; '.join(changes)}."
 
 
-def listed(rows: Sequence[dict[str, Any]]) -> str:
+def listed(rows: Sequence[dict[str, Any]], n: int) -> str:
     """Write proxies with Spearman's rho and its interval, or why there is none."""
     return ", ".join(
-        f"{row['name']} {correlation(row['spearman'])}"
+        f"{row['name']} {correlation(row['spearman'], n)}"
         + (f" ({row['spearman']['reason']})" if row["spearman"]["reason"] else "")
         for row in rows
     )
 
 
-def correlation(estimate: Estimate) -> str:
-    """Write a correlation with its interval: 0.91 [0.87, 0.94]."""
+def correlation(estimate: Estimate, n: int) -> str:
+    """Write a correlation with its interval: 0.91 [0.87, 0.94].
+
+    Args:
+        estimate: The correlation.
+        n: Networks it is among; where it is known of fewer, their number is added.
+    """
     if estimate["estimate"] is None:
         return write.ABSENT
     text = write.signed(f"{estimate['estimate']:.2f}")
-    return f"{text} [{ends(estimate)}]"
+    fewer = f" (n = {estimate['n']})" * (estimate["n"] < n)
+    return f"{text} [{ends(estimate)}]{fewer}"
 
 
 def ends(estimate: Estimate) -> str:
