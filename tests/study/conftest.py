@@ -1,15 +1,9 @@
 from __future__ import annotations
 
-import functools
 import signal
 
 import pytest
-import torch
-from real_study import StudyRun
-
-from minaction.data.resident import resident
-from minaction.study.directory import write_weights
-from minaction.study.tasks import Tasks
+from real_study import StudyRun, tasks_in
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +29,5 @@ def launch(tmp_path_factory):
 @pytest.fixture
 def tasks(tmp_path):
     """What a worker does, in this process; its settings of torch last for one test."""
-    threads = torch.get_num_threads()
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    load = functools.partial(resident, root=None, folder=shared)
-    yield Tasks(load, threads=1, store=write_weights)
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
+    with tasks_in(tmp_path / "shared") as made:
+        yield made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import subprocess
 import sys
@@ -10,9 +11,13 @@ import time
 from pathlib import Path
 
 import psutil
+import torch
 
+from minaction.data.resident import resident
+from minaction.study.directory import write_weights
 from minaction.study.journal import JOURNAL_NAME, latest_records
 from minaction.study.read_study import parse_study
+from minaction.study.tasks import Tasks
 from minaction.study.worker import PROGRAM
 
 STUDY = """
@@ -47,6 +52,19 @@ PLAIN = {"precision": "float32", "compile": False, "channels_last": False}
 def study_of(**settings):
     """A study of digits; keyword arguments replace what `DEFAULTS` says."""
     return parse_study(STUDY.format(**DEFAULTS | settings), source="study.toml")
+
+
+@contextlib.contextmanager
+def tasks_in(shared):
+    """What a worker does, in this process; its settings of torch last as long as this."""
+    threads = torch.get_num_threads()
+    shared.mkdir()
+    load = functools.partial(resident, root=None, folder=shared)
+    try:
+        yield Tasks(load, threads=1, store=write_weights)
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
 
 
 def task_of(config, execution=PLAIN, weights=None):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from real_study import tasks_in
 from scipy import stats
 
 from minaction.study.design import run_id, runs
@@ -98,13 +99,14 @@ def test_cells_stay_apart(script):
 
 
 @pytest.fixture(scope="module")
-def directory(tasks, tmp_path_factory):
+def directory(tmp_path_factory):
     """A study whose second seed's budget run has collapsed."""
     folder, study = tmp_path_factory.mktemp("study"), parse_study(STUDY, source="study.toml")
     open_study_directory(folder, study)
     plain = {"precision": "float32", "compile": False, "channels_last": False}
     baseline = None
-    with Journal(folder) as journal:
+    shared = tmp_path_factory.mktemp("worker") / "shared"
+    with Journal(folder) as journal, tasks_in(shared) as tasks:
         for config in runs(study):
             weights = folder / "models" / f"{run_id(config)}.safetensors"
             task = {"task": "run", "config": config, "execution": plain, "weights": str(weights)}

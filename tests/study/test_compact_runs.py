@@ -8,7 +8,7 @@ import shutil
 import onnxruntime
 import pytest
 import torch
-from real_study import study_of, task_of
+from real_study import study_of, task_of, tasks_in
 from safetensors.torch import load_file, save_file
 
 from minaction.cli import main
@@ -26,11 +26,12 @@ STUDY = study_of(seeds=2, epochs=2, train="parameters = 5_000\nsave_weights = tr
 
 
 @pytest.fixture(scope="module")
-def directory(tasks, tmp_path_factory):
+def directory(tmp_path_factory):
     """A study of four runs, one of them collapsed, with their networks."""
     folder = tmp_path_factory.mktemp("study")
     open_study_directory(folder, STUDY)
-    with Journal(folder) as journal:
+    shared = tmp_path_factory.mktemp("worker") / "shared"
+    with Journal(folder) as journal, tasks_in(shared) as tasks:
         for config in runs(STUDY):
             weights = folder / "models" / f"{run_id(config)}.safetensors"
             answer = tasks.do(task_of(config, weights=str(weights)))

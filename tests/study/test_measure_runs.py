@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from real_study import study_of, task_of
+from real_study import study_of, task_of, tasks_in
 from safetensors.torch import load_file, save_file
 
 from minaction.cli import main
@@ -29,11 +29,12 @@ SILENCED, WHOLE, *GRUS = (run_id(config) for config in runs(STUDY))
 
 
 @pytest.fixture(scope="module")
-def trained(tasks, tmp_path_factory):
+def trained(tmp_path_factory):
     """A study of two MLPs, one with silent units, and two GRUs, which cannot be compacted."""
     folder = tmp_path_factory.mktemp("study")
     open_study_directory(folder, STUDY)
-    with Journal(folder) as journal:
+    shared = tmp_path_factory.mktemp("worker") / "shared"
+    with Journal(folder) as journal, tasks_in(shared) as tasks:
         for config in runs(STUDY):
             weights = folder / "models" / f"{run_id(config)}.safetensors"
             answer = tasks.do(task_of(config, weights=str(weights)))
