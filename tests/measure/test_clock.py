@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from minaction.errors import InputError
+from minaction.errors import DeviceError, InputError
 from minaction.measure.clock import (
     cuda_seconds,
     one_thread,
@@ -109,6 +109,8 @@ def test_few_measurements_are_refused():
 def test_a_cpu_is_timed_by_the_clock_on_the_wall():
     assert timer_for(torch.device("cpu")) is wall_seconds
     assert timer_for(torch.device("cuda:1")).keywords == {"device": torch.device("cuda:1")}
+    with pytest.raises(DeviceError, match="how long something takes on meta is not known"):
+        timer_for(torch.device("meta"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

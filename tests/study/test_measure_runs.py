@@ -14,7 +14,7 @@ from minaction.cli import main
 from minaction.compaction.compact import compact
 from minaction.compaction.cost import cost_of
 from minaction.data.load import load_dataset
-from minaction.errors import InputError, StudyDirectoryError
+from minaction.errors import DeviceError, InputError, StudyDirectoryError
 from minaction.measure.joules.meters import Tally
 from minaction.measure.joules.reading import Source
 from minaction.study.compact_runs import load_run_model
@@ -93,9 +93,10 @@ def test_what_is_counted_is_that_of_the_network_before_and_after_compaction(dire
 
 
 def test_where_and_how_it_was_measured_is_in_every_line(directory):
-    threads = torch.get_num_threads()
+    threads, smallest = torch.get_num_threads(), torch.tensor(1e-310, dtype=torch.float64)
     found = measure_runs(directory, rounds=1)
     assert torch.get_num_threads() == threads
+    assert smallest * 2 != 0
     for one in found:
         assert one.setting == setting_of(torch.device("cpu"))
         assert one.conditions["threads"] == 1
@@ -127,9 +128,18 @@ def test_what_cannot_be_measured_is_one_line(directory, tmp_path):
         measure_runs(directory, rounds=0)
     with pytest.raises(StudyDirectoryError, match=r"no study.toml in it"):
         measure_runs(tmp_path)
+    with pytest.raises(DeviceError, match="how long something takes on meta is not known"):
+        measure_runs(directory, device="meta")
     (directory / "models" / f"{WHOLE}.safetensors").unlink()
     with pytest.raises(StudyDirectoryError, match="save_weights = true"):
         measure_runs(directory)
+    assert not (directory / "measurements.jsonl").exists()
+
+
+def test_whoever_flushes_denormal_numbers_goes_on_doing_so(directory):
+    torch.set_flush_denormal(True)
+    measure_runs(directory, rounds=1)
+    assert torch.tensor(1e-310, dtype=torch.float64) * 2 == 0
 
 
 # --- the command
@@ -160,6 +170,7 @@ def test_the_command_measures_and_says_what_to_do_next(minaction, directory):
         (["--batch", 3], "--batch is for a model of yours"),
         (["--data", "digits"], "--data is for a model of yours"),
         (["--device", "nowhere"], "--device nowhere: cannot be used here"),
+        (["--device", "meta"], "how long something takes on meta is not known"),
         (["--rounds", 0], "--rounds"),
     ],
 )

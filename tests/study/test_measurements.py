@@ -10,7 +10,7 @@ import pytest
 from minaction.errors import InputError, JournalError, StudyDirectoryError
 from minaction.study.measurements import Measurement, MeasurementFile, read_measurements
 
-SETTING = {"device": "a processor", "torch": "2.13.0"}
+SETTING = {"device": "a processor", "seconds": "CPU time of one thread", "torch": "2.13.0"}
 ONE = Measurement(
     run_id="a",
     round=0,
@@ -61,6 +61,11 @@ def test_devices_are_never_mixed(tmp_path):
         read_measurements(tmp_path)
 
 
+def test_nothing_is_left_where_nothing_was_measured(tmp_path):
+    write(tmp_path)
+    assert not (tmp_path / "measurements.jsonl").exists()
+
+
 def test_two_writers_at_once_are_refused(tmp_path):
     with (
         MeasurementFile(tmp_path, SETTING),
@@ -77,6 +82,10 @@ def test_two_writers_at_once_are_refused(tmp_path):
         ({"before": {"inference_seconds": 0}}, "has the inference_seconds 0"),
         ({"before": {"inference_seconds": -1.0}}, "what is not known is null"),
         ({"before": {"macs_dense": "many"}}, "before has the macs_dense 'many'"),
+        ({"before": {"macs_dense": 10**400}}, "before has the macs_dense 1000"),
+        ({"before": {"inference_seconds": float("inf")}}, "has the inference_seconds inf"),
+        ({"setting": {"device": "a processor"}}, "'setting' does not say the seconds"),
+        ({"setting": SETTING | {"device": 7}}, "'setting' does not say the device"),
         ({"after": {"parameters": True}}, "after has the parameters True"),
         ({"round": "first"}, "'round' is of a wrong type"),
         ({"extra": 1}, "unknown field 'extra'"),

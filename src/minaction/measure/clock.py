@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from minaction.errors import InputError
+from minaction.errors import DeviceError, InputError
 from minaction.measure.intervals import median_interval
 
 MAX_CALLS = 1 << 16
@@ -109,8 +109,18 @@ def cuda_seconds(program: Callable[[], object], calls: int, *, device: torch.dev
 
 
 def timer_for(device: torch.device) -> Timer:
-    """Return the timer for what runs on a device."""
-    return partial(cuda_seconds, device=device) if device.type == "cuda" else wall_seconds
+    """Return the timer for what runs on a device.
+
+    Raises:
+        DeviceError: It is neither a CPU nor a CUDA GPU, so when its work is over is not known.
+    """
+    if device.type == "cuda":
+        return partial(cuda_seconds, device=device)
+    if device.type != "cpu":
+        raise DeviceError(
+            f"how long something takes on {device} is not known; measure on cpu or a cuda device"
+        )
+    return wall_seconds
 
 
 def time_program(

@@ -47,6 +47,20 @@ Program = Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class _Bench:
+    """What networks are measured with: the device they run on, its clock and its meter."""
+
+    device: torch.device
+    timer: Timer
+    meter: RoundMeter
+
+    def finish(self) -> None:
+        """Wait for what the device was given to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Network:
     """A run's network as it was trained and, where it is another one, compacted.
 
@@ -93,6 +107,7 @@ def measure_runs(
 
     Raises:
         StudyDirectoryError: It is no study, it is in use, or a run's weights were not saved.
+        DeviceError: How long something takes on the device is not known.
         InputError: It was measured elsewhere before, the data is not what it was trained on, or
             `rounds` is below 1.
         JournalError: The journal or the measurements cannot be read.
@@ -104,6 +119,7 @@ def measure_runs(
     if rounds < 1:
         raise InputError(f"rounds is {rounds}; expected 1 or more")
     where, records = torch.device(device), saved_runs(directory, ())
+    timer = _timer(where)
     measured: list[Measurement] = []
     with one_thread(), _no_denormals(), MeasurementFile(directory, setting_of(where)) as file:
         done = {(found.run_id, found.round) for found in file.found}
@@ -113,8 +129,9 @@ def measure_runs(
         networks = _prepared(Path(directory), left, data_dir, where, note)
         if visits:
             meter = RoundMeter.rested((find or meter_of)(where))
+            bench = _Bench(device=where, timer=timer, meter=meter)
             for run_id, turn in visits:
-                measured.append(_measured(networks[run_id], turn, where, meter))
+                measured.append(_measured(networks[run_id], turn, bench))
                 file.append(measured[-1])
                 note(f"measured {len(measured):,} of {len(visits):,} times")
     return measured
@@ -140,11 +157,13 @@ def meter_of(device: torch.device) -> Found:
 @contextlib.contextmanager
 def _no_denormals() -> Iterator[None]:
     """Flush denormal numbers to 0, as the workers that trained the networks do."""
+    smallest = torch.tensor(torch.finfo(torch.float64).smallest_normal, dtype=torch.float64)
+    flushed = (smallest / 2).item() == 0  # torch does not tell
     torch.set_flush_denormal(True)
     try:
         yield
     finally:
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(flushed)
 
 
 def _visits(
@@ -211,12 +230,12 @@ def _counts(model: nn.Module, samples: Tensor) -> Costs:
     return {**found, "parameters": count.parameters}
 
 
-def _measured(network: _Network, turn: int, device: torch.device, meter: RoundMeter) -> Measurement:
-    watch, began, own = ConditionsWatch(device), time.perf_counter(), time.process_time()
+def _measured(network: _Network, turn: int, bench: _Bench) -> Measurement:
+    watch, began, own = ConditionsWatch(bench.device), time.perf_counter(), time.process_time()
     found: dict[str, Costs] = {}
     readings: dict[str, Reading] = {}
     for stage, model in network.models.items():
-        quantities, readings[stage] = _quantities(model, network, device, meter)
+        quantities, readings[stage] = _quantities(model, network, bench)
         found[stage] = {**quantities, **network.counts[stage]}
     took = time.perf_counter() - began
     share = (time.process_time() - own) / took
@@ -228,7 +247,7 @@ def _measured(network: _Network, turn: int, device: torch.device, meter: RoundMe
         units_removed=network.units_removed,
         no_compaction=network.no_compaction,
         no_joules=next((r.reason for r in readings.values() if r.reason), None),
-        setting=setting_of(device),
+        setting=setting_of(bench.device),
         conditions={**watch.close(took).to_dict(), "cpu_share": share},
         provenance={
             "versions": versions(),
@@ -242,14 +261,12 @@ def _measured(network: _Network, turn: int, device: torch.device, meter: RoundMe
     )
 
 
-def _quantities(
-    model: nn.Module, network: _Network, device: torch.device, meter: RoundMeter
-) -> tuple[Costs, Reading]:
+def _quantities(model: nn.Module, network: _Network, bench: _Bench) -> tuple[Costs, Reading]:
     """Return the quantities per sample, and the meter's reading of a batch."""
     x, y = network.x, network.y
 
     def seconds(program: Program, samples: int) -> float:
-        times = time_program(program, measurements=REPEATS, warm_up=2, timer=_timer(device))
+        times = time_program(program, measurements=REPEATS, warm_up=2, timer=bench.timer)
         return times.seconds / samples
 
     infer = functools.partial(_infer, model, x)
@@ -258,10 +275,8 @@ def _quantities(
         "single_seconds": seconds(functools.partial(_infer, model, x[:1]), 1),
         "training_seconds": seconds(_training_step(model, network.record, x, y), len(x)),
     }
-    reading = meter.per_call(
-        infer,
-        len(x) * (found["inference_seconds"] or 0.0),
-        finish=functools.partial(_finish, device),
+    reading = bench.meter.per_call(
+        infer, len(x) * (found["inference_seconds"] or 0.0), finish=bench.finish
     )
     found["inference_joules"] = None if reading.value is None else reading.value / len(x)
     return found, reading
@@ -290,8 +305,3 @@ def _training_step(model: nn.Module, record: Record, x: Tensor, y: Tensor) -> Pr
         optimizer.step()
 
     return step
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -6,8 +6,8 @@ next one is. Every line tells where it was measured, and all of a file are from 
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from minaction.errors import InputError, JournalError
 from minaction.study.canonical import canonical_json
+from minaction.study.gauge_fields import finite_number
 from minaction.study.journal_files import (
     is_torn,
     lock_directory,
@@ -28,6 +29,9 @@ from minaction.study.toml_text import one_line
 
 MEASUREMENTS_NAME = "measurements.jsonl"
 SCHEMA = 1
+
+SETTING = ("device", "seconds")
+"""What every setting says: where it was measured, and what its seconds are."""
 
 QUANTITIES = ("inference_seconds", "single_seconds", "training_seconds", "inference_joules")
 """What is measured, per sample: inference of a batch, of one sample alone, a training step."""
@@ -50,7 +54,7 @@ class Measurement:
         units_removed: How many units compaction took out; None where it failed.
         no_compaction: Why there is no compacted network.
         no_joules: Why there are no joules.
-        setting: What decides the quantities and is the same in all lines: device, threads, ...
+        setting: What decides the quantities and is the same in all lines, `SETTING` and more.
         conditions: What they were found under: frequency, how busy the machine was.
         provenance: Versions, time, the whole readings of meters.
         schema: Version of this layout.
@@ -77,7 +81,8 @@ class Measurement:
 class MeasurementFile:
     """The one writer of a study's measurements, a context manager.
 
-    Entering takes the study's lock, repairs a torn last line and reads what is there.
+    Entering takes the study's lock, repairs a torn last line and reads what is there; the file is
+    made by the first measurement.
 
     Args:
         directory: The study's directory.
@@ -104,9 +109,8 @@ class MeasurementFile:
         self._lock.__enter__()
         try:
             try:
-                self._file = self.path.open("ab", buffering=0)
-                repair_last_line(self.path)
-                sync_directory(self.path.parent)
+                with contextlib.suppress(FileNotFoundError):
+                    repair_last_line(self.path)
             except OSError as error:
                 raise storage_error(self.path, error) from error
             self.found = read_measurements(self.path.parent)
@@ -119,6 +123,7 @@ class MeasurementFile:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
+            self._file = None
         self._lock.__exit__(None, None, None)
 
     def append(self, measurement: Measurement) -> None:
@@ -127,9 +132,11 @@ class MeasurementFile:
         Raises:
             StorageError: If the disk refuses.
         """
-        assert self._file is not None  # inside `with`
         line = canonical_json(asdict(measurement)).encode("ascii") + b"\n"
         try:
+            if self._file is None:
+                self._file = self.path.open("ab", buffering=0)
+                sync_directory(self.path.parent)
             while line:
                 line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
@@ -196,6 +203,9 @@ def _parsed(line: bytes) -> Measurement:
     for name, types in _TYPES.items():
         if type(content[name]) not in types:
             raise ValueError(f"{name!r} is of a wrong type")
+    for name in SETTING:
+        if not isinstance(content["setting"].get(name), str):
+            raise ValueError(f"'setting' does not say the {name}")
     for stage in ("before", "after"):
         _check_values(stage, content[stage])
     return Measurement(**content)
@@ -222,6 +232,6 @@ def _check_values(stage: str, values: Mapping[str, Any] | None) -> None:
         value = (values or {}).get(name)
         if value is None:
             continue
-        measured = type(value) in (int, float) and 0 <= value < math.inf
-        if not measured or (value == 0 and name in QUANTITIES):
+        number = finite_number(value)
+        if number is None or number < 0 or (number == 0 and name in QUANTITIES):
             raise ValueError(f"{stage} has the {name} {value!r}; what is not known is null")
