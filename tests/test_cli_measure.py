@@ -97,6 +97,8 @@ def test_an_exported_program(cli):
     [
         ([], "Missing argument 'DIR|MODULE:FACTORY'"),
         (["measured_models:image"], "give either --data NAME or --shape of one sample"),
+        (["nosuch"], "nosuch: no such file or directory; give a study's directory, MODULE:FACTORY"),
+        (["net.pt2", "--rounds", 2], "net.pt2: no such file or directory"),
         (["measured_models:image", "--shape", "63"], "Sequential does not run on this input"),
         (["measured_models:image", "--shape", "8x8"], "--shape 8x8: expected whole numbers"),
         (["measured_models:imag", "--shape", "64"], "measured_models has no 'imag'"),

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from minaction.cli import main
 from minaction.compaction.compact import compact
 from minaction.data.load import load_dataset
-from minaction.errors import InputError, StudyDirectoryError
+from minaction.errors import CompactionError, InputError, StudyDirectoryError
 from minaction.study.compact_runs import CompactionPlan, compact_runs, load_run_model
 from minaction.study.design import run_id, runs
 from minaction.study.directory import open_study_directory
@@ -110,6 +110,17 @@ def test_networks_that_were_not_kept(directory, tmp_path):
     (copied / "models" / f"{first_run()}.safetensors").unlink()
     with pytest.raises(StudyDirectoryError, match="save_weights = true"):
         list(compact_runs(copied, [first_run()], CompactionPlan()))
+
+
+def test_a_network_that_cannot_be_compacted_is_named(directory, tmp_path):
+    copied = tmp_path / "study"
+    shutil.copytree(directory, copied)
+    path = copied / "models" / f"{first_run()}.safetensors"
+    weights = load_file(path)
+    weights["net.1.bias"].fill_(-1e4)
+    save_file(weights, path)
+    with pytest.raises(CompactionError, match=rf"run {first_run()} \(mlp\): .*has collapsed"):
+        list(compact_runs(copied, (), CompactionPlan()))
 
 
 def test_other_data_than_it_was_trained_on(directory, tmp_path):

@@ -2,95 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from minaction.commands.model_inputs import StudyOrTarget, Weights, is_study
 from minaction.commands.options import AsJson, DataDir, print_json, text_of
 from minaction.errors import InputError
 
 if TYPE_CHECKING:
     from minaction.compaction.latency import Runtime
+    from minaction.compaction.user_model import CompactedModel
+    from minaction.study.compact_runs import CompactedRun
+
+
+Runs = Annotated[
+    list[str] | None, typer.Option(metavar="ID", help="Only this run of the study; repeatable.")
+]
+CalibrationData = Annotated[
+    str | None, typer.Option("--data", help="Calibrate on this data set's training split.")
+]
+Calibration = Annotated[
+    Path | None, typer.Option(help="Calibrate on the inputs in this safetensors file instead.")
+]
+HeldOut = Annotated[
+    Path | None, typer.Option(help="Other inputs to compare outputs on, a safetensors file.")
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(min=0, help="Remove units below this share of their layer's largest effect too."),
+]
+ShareOfMacs = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SHARE",
+        help="Remove units too, those first that the outputs depend on least for their MACs, "
+        "until at most this share of the MACs is left, e.g. 0.25.",
+    ),
+]
+FineTune = Annotated[
+    float, typer.Option(min=0, help="Epochs of fine-tuning after the removal (a study's runs).")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the smaller networks: weights, exported program, report."),
+]
+Onnx = Annotated[bool, typer.Option("--onnx", help="Write ONNX files to --out too.")]
+MeasureLatency = Annotated[bool, typer.Option(help="Measure latency before and after.")]
 
 
 def compact(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="DIR|MODULE:FACTORY",
-            help="A study's directory, to compact the networks it kept; or a model of yours: "
-            "MODULE:FACTORY, or the path of an exported program (torch.export.save, .pt2).",
-        ),
-    ],
-    run: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ID", help="Only this run of the study; repeatable."),
-    ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights of your model, a safetensors file.")
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--data", help="Calibrate on this data set's training split.")
-    ] = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(help="Calibrate on the inputs in this safetensors file instead."),
-    ] = None,
-    held_out: Annotated[
-        Path | None, typer.Option(help="Other inputs to compare outputs on, a safetensors file.")
-    ] = None,
+    target: StudyOrTarget,
+    run: Runs = None,
+    weights: Weights = None,
+    dataset: CalibrationData = None,
+    calibration: Calibration = None,
+    held_out: HeldOut = None,
     data_dir: DataDir = None,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            min=0, help="Remove units below this share of their layer's largest effect too."
-        ),
-    ] = 0.0,
-    macs: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SHARE",
-            help="Remove units too, those first that the outputs depend on least for their MACs, "
-            "until at most this share of the MACs is left, e.g. 0.25.",
-        ),
-    ] = None,
-    fine_tune: Annotated[
-        float, typer.Option(min=0, help="Epochs of fine-tuning after the removal (a study's runs).")
-    ] = 0.0,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the smaller networks: weights, exported program, report."),
-    ] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX files to --out too.")] = False,
-    latency: Annotated[bool, typer.Option(help="Measure latency before and after.")] = True,
+    tolerance: Tolerance = 0.0,
+    macs: ShareOfMacs = None,
+    fine_tune: FineTune = 0.0,
+    out: Out = None,
+    onnx: Onnx = False,
+    latency: MeasureLatency = True,
     as_json: AsJson = False,
 ) -> None:
     """Remove the units that do nothing, and time it."""
     _check_place(out, onnx=onnx)
-    if Path(target).is_dir():
+    if is_study(target):
         if weights or dataset or calibration or held_out:
             raise InputError(
                 "--weights, --data, --calibration and --held-out are for a model of yours; a "
                 "study's runs bring their own"
             )
-    elif run or fine_tune:
-        raise InputError(f"--run and --fine-tune are for a study's directory, {target} is none")
-    else:
-        _check_inputs(dataset, calibration, held_out)
-
-    from minaction.compaction.saving import save_compaction
-    from minaction.compaction.table import compaction_table
-
-    runtimes = _runtimes() if latency else ()
-    if Path(target).is_dir():
         from minaction.study.compact_runs import CompactionPlan, compact_runs
 
         plan = CompactionPlan(
-            tolerance=tolerance, macs=macs, fine_tune_epochs=fine_tune, runtimes=runtimes
+            tolerance=tolerance,
+            macs=macs,
+            fine_tune_epochs=fine_tune,
+            runtimes=_runtimes(latency),
         )
         compacted = compact_runs(target, run or (), plan, data_dir=text_of(data_dir))
     else:
+        if run or fine_tune:
+            raise InputError(f"--run and --fine-tune are for a study's directory, {target} is none")
+        _check_inputs(dataset, calibration, held_out)
         from minaction.compaction.user_model import compact_user_model
         from minaction.data.load import load_dataset
 
@@ -98,9 +97,23 @@ def compact(
         compacted = [
             compact_user_model(
                 target, data, weights=weights, held_out=held_out, tolerance=tolerance,
-                macs=macs, runtimes=runtimes,
+                macs=macs, runtimes=_runtimes(latency),
             )
         ]  # fmt: skip
+    _show(compacted, out, onnx=onnx, as_json=as_json)
+
+
+def _show(
+    compacted: Iterable[CompactedRun | CompactedModel],
+    out: Path | None,
+    *,
+    onnx: bool,
+    as_json: bool,
+) -> None:
+    """Save and print each network as soon as it is there; as JSON all at the end."""
+    from minaction.compaction.saving import save_compaction
+    from minaction.compaction.table import compaction_table
+
     found = []
     for one in compacted:
         found.append(one.to_dict())
@@ -128,7 +141,10 @@ def _check_inputs(dataset: str | None, calibration: Path | None, held_out: Path 
         raise InputError("--held-out goes with --calibration; a data set has its own split")
 
 
-def _runtimes() -> tuple[Runtime, ...]:
+def _runtimes(latency: bool) -> tuple[Runtime, ...]:
+    """Return where latency is measured; a note says what keeps it from being measured in both."""
+    if not latency:
+        return ()
     from minaction.compaction.onnx import missing_packages
 
     missing = missing_packages()

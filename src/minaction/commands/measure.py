@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,9 @@ from minaction.commands.model_inputs import (
     RandomType,
     RandomTypeOption,
     Shape,
+    StudyOrTarget,
     Weights,
+    is_study,
     model_batches,
 )
 from minaction.commands.options import AsJson, DataDir, print_json, text_of
@@ -24,6 +26,7 @@ from minaction.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 OF_A_MODEL = ("weights", "dataset", "shape", "dtype", "high", "batch", "threads", "measurements")
 """Parameters that say nothing of a study's networks."""
@@ -33,15 +36,7 @@ ROUNDS = 5
 
 def measure(
     context: typer.Context,
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="DIR|MODULE:FACTORY",
-            help="A study's directory, to measure the networks it kept, also compacted; or a model "
-            "of yours: MODULE:FACTORY, or the path of an exported program (torch.export.save, "
-            ".pt2).",
-        ),
-    ],
+    target: StudyOrTarget,
     weights: Weights = None,
     dataset: DataName = None,
     data_dir: DataDir = None,
@@ -68,14 +63,34 @@ def measure(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Time a model or a study's; joules where there is a meter."""
-    if Path(target).is_dir():
+    """Time a model or a study's; joules where there is a meter.
+
+    A study's networks are measured as they were trained and compacted.
+    """
+    if is_study(target):
         _refuse_options_of_a_model(context)
         return _measure_study(Path(target), device, rounds or ROUNDS, data_dir, as_json)
     if rounds is not None:
         raise InputError(f"--rounds is for a study's directory, {target} is none")
     inputs = model_batches(dataset, data_dir, shape, dtype, high, batch=batch, batches=1)
+    _measure_model(target, weights, inputs, device, threads, measurements, as_json)
+    if shape is not None and not as_json:
+        typer.echo(
+            "note: measured on random inputs; what depends on them may take longer or shorter",
+            err=True,
+        )
+    return None
 
+
+def _measure_model(
+    target: str,
+    weights: Path | None,
+    inputs: Iterable[Tensor],
+    device: str | None,
+    threads: int | None,
+    measurements: int,
+    as_json: bool,
+) -> None:
     import torch
 
     from minaction.measure.network import measure_network
@@ -97,14 +112,9 @@ def measure(
         note=lambda text: typer.echo(text, err=True),
     )
     if as_json:
-        return print_json(found.to_dict())
-    typer.echo(network_text(found))
-    if shape is not None:
-        typer.echo(
-            "note: measured on random inputs; what depends on them may take longer or shorter",
-            err=True,
-        )
-    return None
+        print_json(found.to_dict())
+    else:
+        typer.echo(network_text(found))
 
 
 def _refuse_options_of_a_model(context: typer.Context) -> None:

@@ -35,6 +35,14 @@ Target = Annotated[
         "path of an exported program (torch.export.save, .pt2).",
     ),
 ]
+StudyOrTarget = Annotated[
+    str,
+    typer.Argument(
+        metavar="DIR|MODULE:FACTORY",
+        help="A study's directory, for the networks it kept; or a model of yours: MODULE:FACTORY, "
+        "or the path of an exported program (torch.export.save, .pt2).",
+    ),
+]
 Weights = Annotated[Path | None, typer.Option(help="Weights of the model, a safetensors file.")]
 DataName = Annotated[
     str | None, typer.Option("--data", help="Run it on this data set's validation split.")
@@ -48,6 +56,22 @@ High = Annotated[
     typer.Option(min=1, help="Random integers are below it, e.g. the vocabulary's size."),
 ]
 Batch = Annotated[int, typer.Option(min=1, help="Samples in a batch.")]
+
+
+def is_study(target: str) -> bool:
+    """Tell a study's directory from a model of the user's.
+
+    Raises:
+        InputError: It can be neither.
+    """
+    if Path(target).is_dir():
+        return True
+    if ":" not in target and not Path(target).exists():
+        raise InputError(
+            f"{target}: no such file or directory; give a study's directory, MODULE:FACTORY, or "
+            "the path of an exported program (.pt2)"
+        )
+    return False
 
 
 def model_batches(

@@ -15,7 +15,7 @@ from minaction.compaction.copying import copy_of
 from minaction.compaction.latency import Latency, Runtime, measure_latency
 from minaction.data.dataset import Dataset
 from minaction.data.load import load_dataset
-from minaction.errors import InputError, StudyDirectoryError, suggest
+from minaction.errors import CompactionError, InputError, StudyDirectoryError, suggest
 from minaction.models.build import build_model
 from minaction.models.external import load_weights
 from minaction.study.design import model_options
@@ -107,11 +107,16 @@ def compact_runs(
     Raises:
         StudyDirectoryError: It is no study, or a run's weights were not saved.
         InputError: There is no such run, or the data is not what it was trained on.
-        CompactionError: A network has collapsed.
+        CompactionError: A network has collapsed, or cannot be traced; the message names the run.
     """
     load = functools.cache(lambda name: load_dataset(name, data_dir))
     for record in saved_runs(directory, run_ids):
-        yield _compact_run(Path(directory), record, dataset_of(record, load), plan)
+        try:
+            yield _compact_run(Path(directory), record, dataset_of(record, load), plan)
+        except CompactionError as error:
+            raise CompactionError(
+                f"run {record.run_id} ({record.config['model']}): {error}; or choose other runs"
+            ) from error
 
 
 def saved_runs(directory: str | Path, run_ids: Sequence[str]) -> list[Record]:
@@ -239,7 +244,7 @@ def _weights_path(directory: Path, run_id: str) -> Path:
     path = weights_path(directory, run_id)
     if not path.is_file():
         raise StudyDirectoryError(
-            f"{path}: no such file; only a study with `save_weights = true` in [train] keeps its "
-            "networks"
+            f"{path}: no such file; a study keeps its networks where [train] says `save_weights = "
+            "true`; if it did, restore the file from a copy"
         )
     return path
