@@ -151,20 +151,33 @@ def compact(
     original = copy_of(model)
     with torch.no_grad():
         run(original, batches.first, batches.name)
+    shrinking = _shrunk(original, batches, tolerance, macs)
+    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    for name, parameter in shrinking.model.named_parameters():
+        parameter.requires_grad_(trained.get(name, True))
+    return _compaction(original, shrinking, batches, others)
+
+
+def _shrunk(
+    original: nn.Module, batches: Batches, tolerance: float, macs: float | None
+) -> Shrinking:
     shrinking = Shrinking(model=original, batches=batches)
     shrinking.exactly()
     if tolerance:
         shrinking.below(tolerance)
         shrinking.exactly()
-    before = cost_of(original, batches.first)
     if macs is not None:
-        shrinking.down_to(macs * before.macs)
+        shrinking.down_to(macs * cost_of(original, batches.first).macs)
         shrinking.exactly()
+    return shrinking
+
+
+def _compaction(
+    original: nn.Module, shrinking: Shrinking, batches: Batches, others: Batches | None
+) -> Compaction:
+    """Return what was removed, and what the network costs and computes before and after."""
     smaller = shrinking.model
-    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    for name, parameter in smaller.named_parameters():
-        parameter.requires_grad_(trained.get(name, True))
-    after = cost_of(smaller, batches.first)
+    before, after = (cost_of(network, batches.first) for network in (original, smaller))
     return Compaction(
         model=smaller,
         removed=tuple(shrinking.removed),
