@@ -160,6 +160,21 @@ def test_fewer_macs_than_the_least_network_has():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
 
 
+def test_units_that_no_gradient_reaches_stay():
+    class Fixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = nn.Linear(4, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            with torch.no_grad():
+                hidden = self.inner(x).relu() + 1
+            return self.outer(hidden)
+
+    with pytest.raises(CompactionError, match="cannot be brought from 56 to 28 MACs"):
+        compact(Fixed().eval(), torch.rand(40, 4), macs=0.5)
+
+
 def test_layers_that_cannot_be_followed_leave_what_they_cost():
     class Attending(nn.Module):
         def __init__(self):

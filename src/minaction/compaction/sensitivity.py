@@ -86,6 +86,8 @@ def _first_order(
         # cuDNN's recurrent kernels have no gradient in evaluation mode
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             projected = _projection(run_model(model, batch), generator)
+            if not read:
+                return {}
             values = [value for _, value in read]
             gradients = torch.autograd.grad(projected, values, allow_unused=True)
     except Exception as error:
