@@ -102,13 +102,24 @@ def test_strata_of_one_cluster_are_drawn_from_together():
     assert set(weights[:, 5]) == {0, 1, 2, 3}
 
 
-def test_one_cluster_says_nothing_of_another_one():
+@pytest.mark.parametrize(
+    ("strata", "clusters", "ends"),
+    [
+        ([0] * 30, [0] * 30, False),
+        ([0] * 30, [i % 4 for i in range(30)], False),
+        ([0] * 30, [i % 5 for i in range(30)], True),
+        ([i % 2 for i in range(30)], [i // 2 % 2 for i in range(30)], False),
+        ([i % 2 for i in range(30)], [i // 2 % 3 for i in range(30)], True),
+        ([i % 4 for i in range(30)], [0] * 30, False),
+        ([i % 5 for i in range(30)], [0] * 30, True),
+    ],
+)
+def test_few_clusters_have_an_estimate_and_no_interval(strata, clusters, ends):
     x, y = sample()
-    for one in found(x, y, strata=[0] * 30, clusters=[0] * 30):
+    for one in found(x, y, strata=strata, clusters=clusters):
         assert not np.isnan([one.spearman.estimate, one.r_squared.estimate]).any()
-        assert np.isnan([one.spearman.low, one.r_squared.high]).all()
-    for one in found(x, y, clusters=[0] * 30):  # one in each of two strata
-        assert one.r_squared.low < one.r_squared.high
+        assert np.isfinite([one.spearman.low, one.r_squared.high]).all() == ends
+        assert not ends or one.r_squared.low < one.r_squared.high
 
 
 def test_copies_of_rows_make_an_interval_no_narrower_where_they_are_a_cluster():

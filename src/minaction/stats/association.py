@@ -17,6 +17,8 @@ ROUNDING = 1e-24
 """Share of a sum of squares below which a spread is rounding."""
 WITHOUT_SPREAD = 0.05
 """Share of resamples without spread from which on there is no interval."""
+FREEDOM = 4
+"""Clusters in excess of the strata they are drawn in, below which there is no interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +65,9 @@ def associations(
 
     Returns:
         One a column. An estimate is NaN where x or y is constant. Resamples in which it is so are
-        left out; where they are more than 5 %, as with very few clusters, the ends are NaN, and
-        where all rows are one cluster.
+        left out; where they are more than 5 % the ends are NaN, and also where clusters are fewer
+        than 4 in excess of the strata they are drawn in (five of one stratum): of so few a handful
+        of resamples is all there is.
 
     Raises:
         InputError: The lengths differ, there are fewer than 3 rows, a value is not finite, there is
@@ -88,8 +91,8 @@ def associations(
     n = len(response)
     # the first row is the sample itself
     weights = np.vstack([np.ones(n), drawn_weights(strata, members, generator, resamples)])
-    if len(set(zip(strata, members, strict=True))) == 1:
-        weights = weights[:1]  # every resample is the sample
+    if sum(len(pool) - 1 for pool in _drawn_together(strata, members)) < FREEDOM:
+        weights = weights[:1]
     ranks = midranks(response, weights)
     found = []
     for column in columns.T:
