@@ -28,8 +28,8 @@ with progress_listener() as listener:
 """
 
 
-def record(status=RunStatus.OK, error=None):
-    config = {"dataset": "digits", "model": "mlp", "lam": 1e-4, "seed": 3}
+def record(status=RunStatus.OK, error=None, lam=1e-4):
+    config = {"dataset": "digits", "model": "mlp", "lam": lam, "seed": 3}
     return Record(run_id="0" * 16, status=status, config=config, error=error)
 
 
@@ -142,6 +142,11 @@ def test_a_run_that_is_not_ok_has_its_line(clock, capsys):
 def test_complaint_is_one_line_whatever_the_error():
     said = complaint(record(RunStatus.FAILED, "a\nb\x1b[2Jc"))
     assert said.isprintable()
+
+
+def test_a_budget_run_that_did_not_end_well_is_complained_about_too():
+    said = complaint(record(RunStatus.COLLAPSED, lam="budget"))
+    assert said == "collapsed: digits mlp lam=budget seed=3"
 
 
 def test_plain_without_a_terminal(capsys):

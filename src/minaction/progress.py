@@ -129,7 +129,9 @@ class BarListener:
 def complaint(record: Record) -> str:
     """Return one line about a run that did not end well."""
     config = record.config
-    what = f"{config['dataset']} {config['model']} lam={config['lam']:g} seed={config['seed']}"
+    lam = config["lam"]  # a number, or "budget"
+    lam = lam if isinstance(lam, str) else f"{lam:g}"
+    what = f"{config['dataset']} {config['model']} lam={lam} seed={config['seed']}"
     return f"{record.status}: {what}" + (f": {one_line(record.error)}" if record.error else "")
 
 
