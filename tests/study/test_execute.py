@@ -16,7 +16,7 @@ from real_study import running_workers, study_of, task_of, wait_until, workers_o
 
 from minaction.errors import MinActionError, StorageError
 from minaction.study.design import runs
-from minaction.study.execute import MAX_ATTEMPTS, LocalExecutor, interrupts_held_back
+from minaction.study.execute import MAX_ATTEMPTS, LocalExecutor
 
 CONFIG = runs(study_of())[0]
 LONG = {**CONFIG, "epochs": 1000}
@@ -122,20 +122,6 @@ def test_leaving_ends_the_workers_and_removes_what_they_shared(scratch):
         assert shared.stat().st_mode & 0o077 == 0
     assert {process.pid for process in workers_of(scratch)} == others
     assert set(scratch.iterdir()) == before
-
-
-def test_a_clean_up_is_not_cut_short_by_ctrl_c():
-    reached = []
-
-    def clean_up():
-        with interrupts_held_back():
-            signal.raise_signal(signal.SIGINT)
-            reached.append("the end")
-
-    with pytest.raises(KeyboardInterrupt):
-        clean_up()
-    assert reached == ["the end"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_ctrl_c_leaves_nothing(scratch):

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import contextlib
+import json
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
-from real_study import comparable_records, study_of
+from real_study import comparable_records, study_of, wait_until
 
 from minaction.errors import ClusterError, InputError
 from minaction.progress import PlainListener
@@ -48,6 +52,34 @@ def test_runs_in_a_local_cluster_are_those_of_local_processes(tmp_path, monkeypa
     while set(ray_processes()) - set(before) and time.monotonic() < until:
         time.sleep(0.2)
     assert not set(ray_processes()) - set(before)
+
+
+@pytest.mark.parametrize(
+    "stage", ["gcs_server", pytest.param("raylet/raylet", marks=pytest.mark.slow)]
+)
+def test_ctrl_c_while_a_cluster_starts_leaves_nothing(launch, tmp_path, stage):
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    out = tmp_path / "study"
+    run = launch(STUDY, out, options=("--executor", "ray"))
+    driver = psutil.Process(run.process.pid)
+
+    def begun():
+        started = driver.children(recursive=True)
+        with contextlib.suppress(psutil.Error):
+            if any(stage in " ".join(process.cmdline()) for process in started):
+                return started
+        return []
+
+    started = wait_until(begun)
+    (shared,) = {json.loads(process.cmdline()[-1])["shared"] for process in driver.children()}
+    run.send(signal.SIGINT, group=True)
+    code, line = run.wait()
+    assert code == 130
+    assert line.startswith("minaction: stopped; finished runs are kept in ")
+    assert started
+    assert wait_until(lambda: not any(process.is_running() for process in started), 10)
+    assert not Path(shared).exists()
+    assert run.left_behind() == []
 
 
 def test_stacks_are_refused_in_a_cluster(tmp_path):

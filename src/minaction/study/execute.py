@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from minaction.errors import MinActionError, StorageError
+from minaction.study.clean_up import CleansUp
 from minaction.study.program import Message, Program
 from minaction.study.scratch import scratch_folder
 from minaction.study.worker import Setup
@@ -42,7 +40,7 @@ class Executor(Protocol):
         ...
 
 
-class LocalExecutor:
+class LocalExecutor(CleansUp):
     """Runs tasks in `workers` processes on this machine, one torch thread each.
 
     A context manager; leaving it ends the processes and removes the shared data.
@@ -65,24 +63,12 @@ class LocalExecutor:
         self._again: deque[Job] = deque()
         self._failed_starts = 0
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as entering:
-            self._shared = entering.enter_context(scratch_folder())
-            self._selector = entering.enter_context(selectors.DefaultSelector())
-            entering.callback(self._end_workers)
-            for number in range(len(self._workers)):
-                self._start(number)
-            self._entered = entering.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with interrupts_held_back():
-            self._entered.close()
+    def _open(self, opening: contextlib.ExitStack) -> None:
+        self._shared = opening.enter_context(scratch_folder())
+        self._selector = opening.enter_context(selectors.DefaultSelector())
+        opening.callback(self._end_workers)
+        for number in range(len(self._workers)):
+            self._start(number)
 
     @property
     def workers(self) -> int:
@@ -237,27 +223,6 @@ class _Worker(Program):
         """Give it a task."""
         self.job = job
         self.send(job.message)
-
-
-@contextlib.contextmanager
-def interrupts_held_back() -> Iterator[None]:
-    """Put off what stops the program, so that a second signal cannot cut a clean-up short."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
-        return
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
 
 
 def next_job(tasks: Iterator[Message]) -> Job | None:

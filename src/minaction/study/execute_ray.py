@@ -14,11 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from minaction.errors import ClusterError, MinActionError, StorageError
-from minaction.study.execute import Answer, Job, answered, interrupts_held_back, next_job
+from minaction.study.clean_up import CleansUp
+from minaction.study.execute import Answer, Job, answered, next_job
 from minaction.study.program import Message, Program
 from minaction.study.scratch import scratch_folder
 from minaction.study.worker import PACKAGE_ROOT, Setup
@@ -105,7 +104,7 @@ class RaySetup(Setup):
         }
 
 
-class RayExecutor:
+class RayExecutor(CleansUp):
     """Does tasks in a Ray cluster, many short ones at a time.
 
     A context manager; leaving it ends the tasks that run, and the cluster if it was started here.
@@ -142,30 +141,18 @@ class RayExecutor:
         self._again: deque[Job] = deque()
         self._run_seconds: float | None = None
 
-    def __enter__(self) -> Self:
+    def _open(self, opening: contextlib.ExitStack) -> None:
         if importlib.util.find_spec("ray") is None:
             raise ClusterError(
                 "the executor `ray` needs ray; install with: pip install 'minaction[ray]'"
             )
-        with contextlib.ExitStack() as entering:
-            sockets = SOCKET_BYTES if self._cluster.address is None else 0
-            shared = entering.enter_context(scratch_folder(socket_bytes=sockets))
-            self._client = self._start(shared)
-            entering.callback(self._end_client)
-            while not self._slots:
-                for _ in self._attend():
-                    pass
-            self._entered = entering.pop_all()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with interrupts_held_back():
-            self._entered.close()
+        sockets = SOCKET_BYTES if self._cluster.address is None else 0
+        shared = opening.enter_context(scratch_folder(socket_bytes=sockets))
+        self._client = self._start(shared)
+        opening.callback(self._end_client)
+        while not self._slots:
+            for _ in self._attend():
+                pass
 
     @property
     def workers(self) -> int:
@@ -217,9 +204,12 @@ class RayExecutor:
         """Take what the client has to say, be it only that it has ended."""
         messages = self._client.receive()
         if messages is None:
+            cause = self._client.cause_of_death()
+            if not self._slots:
+                raise ClusterError(f"no Ray cluster can be used here: the client {cause}")
             raise MinActionError(
-                f"the Ray cluster was lost (the client {self._client.cause_of_death()}); start it "
-                "again, then run the same command again: finished runs are kept"
+                f"the Ray cluster was lost (the client {cause}); start it again, then run the same "
+                "command again: finished runs are kept"
             )
         for message in messages:
             if "refused" in message:
