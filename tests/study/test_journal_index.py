@@ -19,7 +19,8 @@ from minaction.study.journal import (
     read_records,
     repeated_runs,
 )
-from minaction.study.journal_index import INDEX_NAME, read_ledger
+from minaction.study.journal_files import open_journal
+from minaction.study.journal_index import INDEX_NAME, ledger_of, read_ledger
 from minaction.study.record import Record, RunStatus
 
 PART = 1200
@@ -283,6 +284,14 @@ def test_parts_are_not_taken_on_trust(tmp_path, change):
         parts[0].write_bytes(parts[0].read_bytes()[:-9])
         with pytest.raises(JournalError, match=r"00001\.jsonl\.gz: is damaged"):
             read_ledger(tmp_path)
+
+
+def test_a_reader_who_opened_the_journal_before_it_was_rotated_misses_no_part(tmp_path):
+    write(tmp_path, record(1), record(2))
+    with open_journal(tmp_path) as view:
+        write(tmp_path, record(3), record(4), rotate_bytes=1)  # its index names two parts
+        assert sorted(ledger_of(view, tmp_path).names()) == [record(n).run_id for n in (1, 2, 3)]
+    assert_true(tmp_path)
 
 
 def test_an_index_from_before_a_rotation_still_helps(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from minaction.study.journal_files import (
     Mark,
     missing_part,
     open_journal,
+    part_count,
     part_path,
 )
 from minaction.study.ledger import BLOCK, ID_BYTES, BlockDigests, Covered, Ledger
@@ -112,6 +113,8 @@ def _load(path: Path, view: JournalView) -> Ledger:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Ledger()
     if len(stored) - 1 > view.parts:
+        if part_count(path.parent) > view.parts:
+            return Ledger()  # of a journal that was rotated after the view was opened
         raise JournalError(
             f"{missing_part(part_path(path.parent, view.parts + 1))}, or delete {path.name} if it "
             "is gone for good"
