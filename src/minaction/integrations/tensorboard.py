@@ -81,7 +81,7 @@ class TensorBoardTracker:
         earlier = list(folder.glob(f"{_FILE}.*"))
         _write(path, _events(record, run))
         for file in earlier:
-            file.unlink()
+            _remove(file)
 
     def attach(self, path: Path) -> None:
         """Write a file's text for the Text page, or, of a page, where it is.
@@ -135,6 +135,13 @@ def _write(path: Path, events: Iterable[Event]) -> None:
         writer.write(Event(file_version="brain.Event:2").SerializeToString())
         for event in events:
             writer.write(event.SerializeToString())
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)  # another program may be telling the same
+    except OSError as error:
+        raise StorageError(f"{file}: {error.strerror or error}") from error
 
 
 def _make(folder: Path) -> None:
