@@ -10,12 +10,14 @@ from minaction.data.sources import SOURCES
 from minaction.errors import (
     DataFileError,
     InfeasibleStudyError,
+    MinActionError,
     StudyDirectoryError,
     StudyFileError,
 )
 from minaction.study.design import baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
-from minaction.study.driver import Outcome, describe_execution, run_study
+from minaction.study.driver import Outcome, calibrate_study, describe_execution, run_study
+from minaction.study.execute import Answer
 from minaction.study.journal import JOURNAL_NAME, latest_records
 from minaction.study.read_study import parse_study
 
@@ -267,6 +269,34 @@ def test_off_stacks_nothing_and_on_can_be_asked_for_later(tmp_path):
 def test_auto_leaves_short_runs_alone(finished):
     for record in latest_records(finished[0]):
         assert "stacked" not in record.provenance
+
+
+class Dying:
+    """An executor whose workers are killed over every calibration that may try stacks."""
+
+    workers = 1
+
+    def map(self, tasks):
+        for task in tasks:
+            killed = {"error": "the worker was killed by SIGKILL"}
+            plain = {"execution": PLAIN, "report": {"reason": "short"}}
+            yield Answer(task=task, content=killed if task["stackable"] else plain)
+
+
+def test_trying_stacks_cannot_keep_a_study_from_running_unless_they_were_asked_for():
+    def choice(fleet):
+        return calibrate_study(
+            FLEET, runs(FLEET), Dying(), workers=1, note=notes.append, fleet=fleet
+        )
+
+    notes = []
+    assert choice("auto") == (PLAIN, {"reason": "short"})
+    assert notes[0] == (
+        "stacks cannot be tried here (the worker was killed by SIGKILL): runs are trained one at "
+        "a time"
+    )
+    with pytest.raises(MinActionError, match="the calibration failed: the worker was killed"):
+        choice("on")
 
 
 def test_stacks_are_refused_where_the_study_file_asks_for_another_execution(tmp_path):

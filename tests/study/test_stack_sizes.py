@@ -83,6 +83,15 @@ def test_auto_takes_the_fastest_size_if_it_is_faster_than_one_at_a_time(
         assert found == {"stacked": {"mlp on digits": size}}
 
 
+def test_auto_says_where_memory_suffices_for_no_stack(load, monkeypatch):
+    def ratio(trial, runs):
+        raise MemoryError
+
+    monkeypatch.setattr(stack_sizes._Trial, "ratio", ratio)
+    found = choose([MLP], "auto", load)
+    assert found == {"not_stacked": {"mlp on digits": "out of memory with the smallest stack"}}
+
+
 def trial_of(load):
     return stack_sizes._Trial(MLP, Execution(), load, workers=1)
 

@@ -11,6 +11,7 @@ from real_study import PLAIN, comparable, study_of, task_of
 
 from minaction.data.load import load_dataset
 from minaction.errors import InputError
+from minaction.study import stacked_runs
 from minaction.study.design import runs
 from minaction.study.record import RunStatus
 from minaction.study.run import run_one
@@ -82,6 +83,21 @@ def test_budgets_are_stacked_and_a_run_that_cannot_be_made_fails_alone(digits):
         assert metrics["lam_final"] == finished.record.history[-1]["lam"]
         assert finished.record.provenance["baseline"] == "0"
         assert finished.record.provenance["stacked"]["runs"] == 2
+
+
+def test_a_run_that_cannot_be_measured_takes_no_other_with_it(tasks, monkeypatch):
+    measure = stacked_runs.finish_run
+
+    def breaking(run, *arguments):
+        if run.config["seed"] == 0:
+            raise ZeroDivisionError("of this run alone")
+        return measure(run, *arguments)
+
+    monkeypatch.setattr(stacked_runs, "finish_run", breaking)
+    runs_of = [task_of({**CONFIGS[0], "seed": seed}) for seed in range(3)]
+    answers = {a.pop("run"): a for a in tasks.answers({"task": "stack", "runs": runs_of})}
+    assert answers[0]["error"].startswith("ZeroDivisionError: of this run alone (")
+    assert [answers[n]["record"]["config"]["seed"] for n in (1, 2)] == [1, 2]
 
 
 def test_a_diverged_run_has_the_record_it_has_alone(digits):

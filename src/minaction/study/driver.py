@@ -260,12 +260,16 @@ def calibrate_study(
         "fleet": fleet,
         "stackable": stackable(pending, workers) if may_stack else {},
     }
-    (answer,) = executor.map([task])
-    if "infeasible" in answer.content:
-        raise InfeasibleStudyError(f"{study.name}: {answer.content['infeasible']}")
-    if "error" in answer.content:
-        raise MinActionError(f"the calibration failed: {answer.content['error']}")
-    execution, report = answer.content["execution"], answer.content["report"]
+    content = _answer(task, executor)
+    if "error" in content and task["stackable"] and fleet == "auto":
+        # nobody asked for stacks, and trying them may take more memory than there is
+        note(f"stacks cannot be tried here ({content['error']}): runs are trained one at a time")
+        content = _answer({**task, "stackable": {}}, executor)
+    if "infeasible" in content:
+        raise InfeasibleStudyError(f"{study.name}: {content['infeasible']}")
+    if "error" in content:
+        raise MinActionError(f"the calibration failed: {content['error']}")
+    execution, report = content["execution"], content["report"]
     note(f"execution: {describe_execution(execution)} ({report['reason']})")
     for kind, size in report.get("stacked", {}).items():
         note(f"{kind}: trained {size} at a time")
@@ -274,6 +278,11 @@ def calibrate_study(
     if "stacked" in report:
         report["execution"] = execution
     return execution, report
+
+
+def _answer(task: dict[str, Any], executor: Executor) -> dict[str, Any]:
+    (answer,) = executor.map([task])
+    return answer.content
 
 
 def _may_be_stacked(study: Study) -> bool:

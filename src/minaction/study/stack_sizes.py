@@ -90,8 +90,10 @@ def choose_stacks(
             size, ratio = trial.fastest(most, ALLOWANCE * predicted)
             if ratio <= GAIN:
                 stacked[name] = size
-            else:
+            elif ratio < inf:
                 reasons[name] = f"{ratio:.2f} times the seconds of single runs, at best"
+            else:
+                reasons[name] = "out of memory with the smallest stack"
     found = {"stacked": stacked, "not_stacked": reasons}
     return {key: value for key, value in found.items() if value}
 
@@ -122,6 +124,8 @@ class _Trial:
 
     def fastest(self, most: int, allowance: float) -> tuple[int, float]:
         """Return the size at which a run's step is fastest, and its time over that of one alone.
+
+        The time is infinite where memory suffices for no stack.
 
         Args:
             most: Largest size.

@@ -34,7 +34,7 @@ class Request:
     baseline: Mapping[str, Any] | None = None
 
 
-Outcome = FinishedRun | MinActionError
+Outcome = FinishedRun | Exception
 """What became of a run, or why there is none."""
 
 _Numbered = Sequence[tuple[int, Request]]
@@ -80,9 +80,7 @@ def run_stacked(
             if isinstance(trained, MinActionError):
                 yield number, trained
             else:
-                finished = finish_run(*trained, dataset, Execution())
-                stacked = {"runs": together, "seconds_attributed": together > 1}
-                yield number, _marked(finished, stacking_device(), **stacked)
+                yield number, _measured(*trained, dataset, together)
 
 
 def _obstacle(requests: Sequence[Request], dataset: Dataset) -> str | None:
@@ -128,10 +126,19 @@ def _fleet_run(run: PreparedRun) -> FleetRun:
     )
 
 
+def _measured(run: PreparedRun, training: Training, dataset: Dataset, together: int) -> Outcome:
+    try:
+        finished = finish_run(run, training, dataset, Execution())
+    except Exception as error:  # the others were trained as well, and are still to be measured
+        return error
+    stacked = {"runs": together, "seconds_attributed": together > 1}
+    return _marked(finished, stacking_device(), **stacked)
+
+
 def _alone(request: Request, dataset: Dataset, execution: Execution, reason: str) -> Outcome:
     try:
         finished = run_one(request.config, dataset, execution, request.baseline)
-    except MinActionError as error:
+    except Exception as error:  # the others may fare better
         return error
     return _marked(finished, runs=1, reason=reason)
 

@@ -132,7 +132,7 @@ class Tasks:
         return run_stacked(requests, self._load(config["dataset"]), execution, halving)
 
     def _answer(self, task: Message, outcome: Outcome) -> Message:
-        if isinstance(outcome, MinActionError):
+        if isinstance(outcome, Exception):
             return _explained(outcome)
         if task["weights"] is not None:
             self._store(weights_of(outcome.model), Path(task["weights"]))
