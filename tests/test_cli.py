@@ -473,6 +473,26 @@ def test_a_finished_study_is_not_run_again(cli, directory, tmp_path):
     assert (directory / JOURNAL_NAME).read_bytes() == journal
 
 
+def test_a_part_of_a_study(cli, directory, tmp_path):
+    code, _, err = cli("study", "run", write_study(tmp_path), "--out", directory, "--part", "2/2")
+    assert code == 0
+    assert err == "part 2/2: 2 of 4 runs\n2 runs, 2 of them done before\n"
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("half", 'no part of a study: "half"; give K/N, such as 2/4'),
+        ("3/2", "there is no part 3/2 of a study; give K/N, K from 1 to N"),
+        ("1/5", "part 1/5: the 4 runs of tiny make 4 parts at most"),
+    ],
+)
+def test_a_part_that_there_is_not(refused, tmp_path, part, said):
+    spec, out = write_study(tmp_path), tmp_path / "out"
+    assert refused("study", "run", spec, "--out", out, "--part", part) == said
+    assert not out.exists()
+
+
 def test_a_study_that_cannot_be_run_is_refused_before_its_first_run(cli, tmp_path):
     out = tmp_path / "out"
     spec = write_study(tmp_path, batch_size=100_000)
@@ -780,6 +800,7 @@ def test_plan(cli, tmp_path, monkeypatch):
     )
     assert [line.split()[0] for line in lines if re.match(r" +\d+  +\d+", line)][:2] == ["1", "2"]
     assert "  GPU  not measured" in lines
+    assert "stacks (--fleet): not tried: all times are of runs done one at a time" in lines
     assert sum(" 2x mlp on digits, activation" in line for line in lines) == 2
     assert list(tmp_path.iterdir()) == [spec]
 

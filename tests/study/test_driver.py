@@ -10,6 +10,7 @@ from minaction.data.sources import SOURCES
 from minaction.errors import (
     DataFileError,
     InfeasibleStudyError,
+    InputError,
     MinActionError,
     StudyDirectoryError,
     StudyFileError,
@@ -19,6 +20,8 @@ from minaction.study.directory import load_study_directory
 from minaction.study.driver import Outcome, calibrate_study, describe_execution, run_study
 from minaction.study.execute import Answer
 from minaction.study.journal import JOURNAL_NAME, latest_records
+from minaction.study.merge import merge_studies
+from minaction.study.parts import Part
 from minaction.study.read_study import parse_study
 
 STUDY = study_of(precision="auto", compile='"auto"', channels_last='"auto"')
@@ -157,6 +160,35 @@ def test_a_directory_of_another_study_is_refused(copy):
     with pytest.raises(StudyDirectoryError, match="holds another study"):
         run(study_of(seeds=2), copy)
     assert (copy / JOURNAL_NAME).read_bytes() == before
+
+
+def test_the_parts_of_a_study_are_done_apart_and_merged_into_what_one_driver_makes(
+    finished, tmp_path
+):
+    places = [tmp_path / "first", tmp_path / "second"]
+    for number, place in enumerate(places, start=1):
+        part = Part(number=number, count=2)
+        outcome, events = run(STUDY, place, part=part)
+        assert outcome == Outcome(total=1, ran=1, failed=0)
+        assert events[:2] == [("note", f"part {number}/2: 1 of 2 runs"), ("started", 1, 0)]
+        again = run(STUDY, place, part=part)[0]
+        assert again == Outcome(total=1, ran=0, failed=0)
+    merged = merge_studies(places, tmp_path / "whole")
+    assert (merged.runs, merged.agreeing) == (2, 0)
+    assert comparable_records(tmp_path / "whole") == comparable_records(finished[0])
+
+
+def test_a_part_leaves_alone_what_a_directory_has_of_the_others(copy):
+    before = (copy / JOURNAL_NAME).read_bytes()
+    outcome, _ = run(STUDY, copy, part=Part(number=2, count=2))
+    assert outcome == Outcome(total=1, ran=0, failed=0)
+    assert (copy / JOURNAL_NAME).read_bytes() == before
+
+
+def test_more_parts_than_runs_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="make 2 parts at most"):
+        run(STUDY, tmp_path / "study", part=Part(number=1, count=3))
+    assert not (tmp_path / "study").exists()
 
 
 BUDGETED = parse_study(

@@ -24,7 +24,8 @@ def study_plan(
 ) -> None:
     """Say what a study will take, before it is run.
 
-    A few short runs are tried in a scratch folder; nothing of the study is started or stored.
+    A few short runs are tried in a scratch folder; nothing of the study is started or stored. All
+    times are of runs done one at a time: what `study run` trains as one (--fleet) may be faster.
     """
     from minaction.study.plan import plan_study
     from minaction.study.read_study import load_study
@@ -58,7 +59,8 @@ def plan_lines(plan: Plan) -> list[str]:
             f"{cost.cores:>5}  {duration(cost.seconds):>9}  {cost.core_hours:>10.2f}  "
             f"{_bytes(cost.memory_bytes):>9}{'' if cost.measured else '  extrapolated'}"
         )
-    lines += [f"  GPU  {plan.gpu}", "", f"journal: {_bytes(plan.journal_bytes)}", "a run takes"]
+    lines += [f"  GPU  {plan.gpu}", f"stacks (--fleet): {plan.stacks}"]
+    lines += ["", f"journal: {_bytes(plan.journal_bytes)}", "a run takes"]
     for cost in plan.kinds[:SHOWN_KINDS]:
         kind = cost.kind
         what = f"{kind['model']} on {kind['dataset']}, {kind['energy']}"

@@ -17,6 +17,7 @@ from minaction.errors import InputError, StoppedError, StudyFailedError
 if TYPE_CHECKING:
     from minaction.integrations.tracking import LiveTracking
     from minaction.study.execute_ray import RayCluster
+    from minaction.study.parts import Part
     from minaction.study.study_file import Study
 
 RUN_HELP = """Run a study, or what is left of it, and write its report.
@@ -35,6 +36,18 @@ A study file names what is crossed and how it will be judged. The shortest one:
 A misspelt key or name is answered with the nearest there is. DIR/study.toml, written by the first
 run, spells out every default.
 """
+
+
+PartName = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        metavar="K/N",
+        help="Only part K of N of the runs, the same on every machine: N drivers do a study, each "
+        "in a directory of its own, and `study merge` joins them.",
+        show_default=False,
+    ),
+]
 
 
 class Fleet(StrEnum):
@@ -106,21 +119,26 @@ def study_run(
     gpus_per_run: Annotated[
         float | None,
         typer.Option(
-            min=0, help="With ray: GPUs reserved for a run, or a part of one; default: 0."
+            min=0,
+            help="With ray: GPUs reserved for a run, or a part of one (single runs compute "
+            "on the CPU); default: 0.",
         ),
     ] = None,
+    part: PartName = None,
     track: Track = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Run a study, or what is left of it, and write its report."""
+    from minaction.study.parts import Part
     from minaction.study.read_study import load_study
 
     study = load_study(spec)
+    of_study = None if part is None else Part.of(part)
     rotate_bytes = None if rotate is None else rotate << 20
     cluster = _cluster(executor, ray_address, cpus_per_run, gpus_per_run)
     tracking = live_tracking(track, study, out, tracking_uri)
     with tracking or contextlib.nullcontext():
-        _run_study(study, out, workers, data_dir, rotate_bytes, fleet, tracking, cluster)
+        _run_study(study, out, workers, data_dir, rotate_bytes, fleet, tracking, cluster, of_study)
         page = write_page(out)
     _print_summary(out)
     typer.echo(f"report: {page}")
@@ -149,6 +167,7 @@ def _run_study(
     fleet: Fleet = Fleet.AUTO,
     tracking: LiveTracking | None = None,
     cluster: RayCluster | None = None,
+    part: Part | None = None,
 ) -> None:
     from minaction.progress import progress_listener
     from minaction.study.driver import run_study
@@ -164,6 +183,7 @@ def _run_study(
                 rotate_bytes=rotate_bytes,
                 fleet=fleet.value,
                 cluster=cluster,
+                part=part,
             )
         except KeyboardInterrupt:
             raise StoppedError(

@@ -22,6 +22,7 @@ from minaction.study.directory import (
 from minaction.study.execute import Answer, Executor, LocalExecutor
 from minaction.study.execute_ray import RayCluster, RayExecutor
 from minaction.study.journal import Journal, read_records
+from minaction.study.parts import Part
 from minaction.study.record import Record, RunStatus
 from minaction.study.stack_groups import FleetMode, grouped, stackable
 from minaction.study.study_file import BUDGET, Study
@@ -70,6 +71,7 @@ def run_study(
     rotate_bytes: int | None = None,
     fleet: FleetMode = "auto",
     cluster: RayCluster | None = None,
+    part: Part | None = None,
 ) -> Outcome:
     """Run what is left of a study, in local processes or in a Ray cluster.
 
@@ -87,9 +89,10 @@ def run_study(
             trial finds it faster, and on a resume as before; `"on"` wherever it can be done;
             `"off"` never. In a cluster `"auto"` is never, too.
         cluster: The Ray cluster that does the runs, None for this machine's processes.
+        part: Which of the runs are wanted, None for all. Others that are recorded stay.
 
     Raises:
-        InputError: Runs are to be stacked in a cluster.
+        InputError: Runs are to be stacked in a cluster, or there are fewer runs than parts.
         InfeasibleStudyError: A model does not fit its data or parameter budget, or a batch is
             larger than the training split.
         StudyFileError: The study asks for compilation and there is no compiler, or for another
@@ -102,35 +105,51 @@ def run_study(
         MinActionError: Workers cannot be started, or the cluster was lost.
     """
     directory = Path(directory)
+    wanted = None if part is None else part.runs(study)
     require_means(study, data_dir, listener.note)
     _require_stackable(study, fleet, cluster)
     open_study_directory(directory, study)
-    total = study.run_count
+    total = study.run_count if wanted is None else len(wanted)
+    if part is not None:
+        listener.note(f"part {part}: {total} of {study.run_count} runs")
     with Journal(directory, rotate_bytes=rotate_bytes) as journal:
-        pending = [config for config in iter_runs(study) if run_id(config) not in journal.finished]
+        configs = iter_runs(study) if wanted is None else wanted
+        pending = [config for config in configs if run_id(config) not in journal.finished]
         listener.started(total, total - len(pending))
-        if not pending:
-            return Outcome(total=total, ran=0, failed=0)
         failed = 0
-        fleet = "off" if cluster else fleet
-        with _executor(pending, workers, cluster, data_dir, listener.note) as executor:
-            try:
-                execution, calibration = _choice(
-                    study, directory, pending, executor, listener.note, fleet
-                )
-            except InfeasibleStudyError:
-                remove_unbegun_study(directory)
-                raise
-            with announced(directory, executor.workers, total - len(pending)):
-                stacks = calibration.get("stacked", {}) if fleet != "off" else {}
-                group = functools.partial(grouped, sizes=stacks, workers=executor.workers)
-                for tasks in _waves(study, directory, pending, execution, group):
-                    for answer in executor.map(tasks):
-                        record = _record(answer, study, execution, calibration)
-                        journal.append(record)
-                        failed += record.status is RunStatus.FAILED
-                        listener.finished(record)
+        if pending:
+            fleet = "off" if cluster else fleet
+            with _executor(pending, workers, cluster, data_dir, listener.note) as executor:
+                failed = _run_all(study, directory, pending, executor, journal, listener, fleet)
     return Outcome(total=total, ran=len(pending), failed=failed)
+
+
+def _run_all(
+    study: Study,
+    directory: Path,
+    pending: Sequence[RunConfig],
+    executor: Executor,
+    journal: Journal,
+    listener: Listener,
+    fleet: FleetMode,
+) -> int:
+    """Have runs done and record them; return how many failed."""
+    try:
+        execution, calibration = _choice(study, directory, pending, executor, listener.note, fleet)
+    except InfeasibleStudyError:
+        remove_unbegun_study(directory)
+        raise
+    failed = 0
+    with announced(directory, executor.workers, len(journal.finished)):
+        stacks = calibration.get("stacked", {}) if fleet != "off" else {}
+        group = functools.partial(grouped, sizes=stacks, workers=executor.workers)
+        for tasks in _waves(study, directory, pending, execution, group):
+            for answer in executor.map(tasks):
+                record = _record(answer, study, execution, calibration)
+                journal.append(record)
+                failed += record.status is RunStatus.FAILED
+                listener.finished(record)
+    return failed
 
 
 def _executor(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ CORES = (1, 2, 16)
 CALIBRATION_SECONDS = 60.0
 """The most that a plan spends on the calibration; a study of many hours may spend more."""
 NOT_MEASURED = "not measured"
+NOT_TRIED = "not tried: all times are of runs done one at a time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ class Plan:
         pilot_share: Its part of the predicted time on this machine's cores.
         costs: On several numbers of cores.
         gpu: On a GPU.
+        stacks: With runs trained as one, which `study run` does where it finds that faster.
         journal_bytes: Size of the journal.
         kinds: What the runs take, the dearest kind first.
     """
@@ -85,6 +87,7 @@ class Plan:
     pilot_share: float
     costs: list[Cost]
     gpu: str
+    stacks: str
     journal_bytes: int
     kinds: list[KindCost]
 
@@ -94,7 +97,7 @@ class Plan:
 
 
 def plan_study(study: Study, note: Callable[[str], None], *, data_dir: str | None = None) -> Plan:
-    """Say what a study takes, by a pilot of a few short runs; nothing is stored.
+    """Say what a study takes, run by run, by a pilot of a few short runs; nothing is stored.
 
     Every model on every data set is tried, at each size, batch size and energy, with and without a
     penalty, where these are few. A run's time is `fixed + steps * step + validations * validation`;
@@ -155,20 +158,24 @@ def plan_study(study: Study, note: Callable[[str], None], *, data_dir: str | Non
         pilot_share=spent / by_cores[here].seconds,
         costs=list(by_cores.values()),
         gpu=NOT_MEASURED,
+        stacks=NOT_TRIED,
         journal_bytes=round(sum(work.record_bytes(k, price) for k, price in prices.items())),
-        kinds=sorted(
-            (
-                KindCost(
-                    kind=kind._asdict(),
-                    runs=work.counts[kind],
-                    seconds=work.seconds(kind, price) / work.counts[kind],
-                    piloted=kind in costs,
-                )
-                for kind, price in prices.items()
-            ),
-            key=lambda cost: -cost.runs * cost.seconds,
-        ),
+        kinds=_kinds(work, prices, piloted),
     )
+
+
+def _kinds(work: _Work, prices: Mapping[Kind, RunCost], piloted: Sequence[Kind]) -> list[KindCost]:
+    """Return what runs of each kind take, the dearest kind first."""
+    kinds = [
+        KindCost(
+            kind=kind._asdict(),
+            runs=work.counts[kind],
+            seconds=work.seconds(kind, price) / work.counts[kind],
+            piloted=kind in piloted,
+        )
+        for kind, price in prices.items()
+    ]
+    return sorted(kinds, key=lambda cost: -cost.runs * cost.seconds)
 
 
 class _Work:
