@@ -149,6 +149,17 @@ def test_accumulated_batches_are_one_large_batch_and_one_step_of_lambda(energy):
     assert sorted(set(lambdas)) == pytest.approx([0, 0.05, 0.1])
 
 
+def test_all_is_logged_of_the_last_step_of_an_epoch_however_many_batches_it_has():
+    notes, settings = Lambdas(), {"max_epochs": 1, "log_every_n_steps": 100}
+    energy = EnergyCallback(ma.ActivationEnergy(), lam=0.03)
+    fit(Net(), energy, notes, accumulate_grad_batches=4, **settings)  # of 6 batches
+    (last,) = notes.logged
+    assert 0 < last["minaction/zero_fraction"] < 1
+    assert last["minaction/total"] == pytest.approx(
+        last["minaction/task"] + 0.03 * last["minaction/energy"]
+    )
+
+
 def test_a_resumed_training_goes_on_along_the_same_trajectory(tmp_path):
     def budget():
         return ma.Budget(0.9, gain=0.3, initial=1e-3)

@@ -137,7 +137,15 @@ class EnergyCallback(Callback):
 def _logs(trainer: Trainer, step: int) -> bool:
     """Return whether the terms of an optimiser step are logged: logging costs as much as a step."""
     every = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
-    return bool(every) and (trainer.is_last_batch or step % every == 0)
+    return bool(every) and (step % every == 0 or _ends_epoch(trainer))
+
+
+def _ends_epoch(trainer: Trainer) -> bool:
+    """Return whether the optimiser step that is under way, of one batch or several, is the last."""
+    batches, together = trainer.num_training_batches, trainer.accumulate_grad_batches
+    # batches may be infinitely many as far as is known before the last is there
+    in_last = trainer.fit_loop.batch_idx // together == (batches - 1) // together
+    return in_last or trainer.is_last_batch
 
 
 def _completed(output: Any, complete: Callable[[Tensor], Tensor]) -> Any:
