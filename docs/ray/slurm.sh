@@ -12,6 +12,8 @@ out=$HOME/studies/out                          # edit: on a file system that out
 # shellcheck source=/dev/null
 source "$HOME/minaction/bin/activate"          # edit: where minaction[ray] is installed
 export MINACTION_DATA=$HOME/data RAY_USAGE_STATS_ENABLED=0
+RAY_AUTH_TOKEN=$(ray get-auth-token --generate) # keeps others on the network out
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 address=$(getent ahostsv4 "$head" | awk 'NR == 1 { print $1 }'):6379

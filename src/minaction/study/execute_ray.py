@@ -90,8 +90,9 @@ class RaySetup(Setup):
             **super().environment(),
             "PYTHONPATH": os.pathsep.join(roots),
             "RAY_USAGE_STATS_ENABLED": "0",
-            # not Ray's 15: on a shared machine its workers would get what others leave
-            "RAY_worker_niceness": str(os.nice(0)),
+            # on top of the client's, and not Ray's 15: on a shared machine its workers would get
+            # what others leave
+            "RAY_worker_niceness": "0",
             "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # after which a lost head is given up
         }
         if self.address is None:

@@ -47,6 +47,8 @@ from minaction.study.worker import Send, Setup
 
 FATAL = (RayTaskError, RuntimeEnvSetupError, LocalRayletDiedError)
 """Errors that another try would meet again: what a run itself raises is an answer."""
+AUTHENTICATION = "RAY_AUTH_MODE"
+"""Ray's variable; unset, an address that is given is never told a token, nor is that said."""
 LOOK_SECONDS = 5.0  # between two looks at the size of the cluster
 MAX_ERROR = 300  # characters of Ray's own messages that are passed on
 
@@ -149,10 +151,13 @@ def _join(setup: RaySetup) -> None:
             logging_level=logging.ERROR,
         )
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        what = "no Ray cluster can be started here"
-        if setup.address is not None:
-            what = f"no Ray cluster can be joined at {setup.address}"
-        raise ClusterError(f"{what} ({_said(error)})") from error
+        if setup.address is None:
+            raise ClusterError(f"no Ray cluster can be started here ({_said(error)})") from error
+        hint = ""
+        if setup.address != "auto" and AUTHENTICATION not in os.environ:
+            hint = f"; if it asks for a token, as Ray's do by default, set {AUTHENTICATION}=token"
+        where = f"no Ray cluster can be joined at {setup.address}"
+        raise ClusterError(f"{where} ({_said(error)}){hint}") from error
 
 
 def _require_same_versions() -> dict[str, str]:
