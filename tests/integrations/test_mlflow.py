@@ -100,6 +100,17 @@ def test_what_is_there_is_left_alone_and_what_is_not_completed(study, tmp_path):
     assert len(client.get_metric_history(cut, "history/val_loss")) == 2
 
 
+def test_a_run_that_two_programs_tell_of_at_once_is_there_once(study, store, tmp_path):
+    live, look = study
+    live.connect()
+    exporting = MlflowTracker(live._study, store)
+    exporting.connect()  # knows of no run, and is told of none
+    for tracker in (live, exporting, live):
+        tracker.log(record(0))
+    _, runs = look()
+    assert runs.keys() == {None, record(0).run_id}
+
+
 def test_a_deleted_experiment_and_an_unusable_uri_are_said_in_one_line(study, store, tmp_path):
     directory = study_in(tmp_path / "study")
     tracker, _ = study

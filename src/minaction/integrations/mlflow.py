@@ -90,11 +90,9 @@ class MlflowTracker:
         with self._named_failures():
             self._experiment = self._find_experiment()
             self._known, studies = {}, []
-            for run in self._search(f"tags.`{STUDY}` = '{self._study.sha256}'"):
-                tags, finished = run.data.tags, run.info.status not in _UNFINISHED
-                if RUN_ID in tags:
-                    digest = tags.get(DIGEST) if finished else None
-                    self._known[tags[RUN_ID]] = run.info.run_id, digest
+            for run in self._search():
+                if RUN_ID in run.data.tags:
+                    self._known[run.data.tags[RUN_ID]] = _told(run)
                 else:
                     studies.append(run.info.run_id)
             self._parent = studies[0] if studies else self._make_parent()
@@ -106,11 +104,10 @@ class MlflowTracker:
             MinActionError: MLflow does not answer.
         """
         run = TrackedRun.of(record)
-        known, digest = self._known.get(record.run_id, (None, None))
-        if digest == run.digest:
-            return
         with self._named_failures():
-            self._known[record.run_id] = self._log(record, run, known), run.digest
+            known, digest = self._known.get(record.run_id) or self._looked_up(record.run_id)
+            if digest != run.digest:
+                self._known[record.run_id] = self._log(record, run, known), run.digest
 
     def attach(self, path: Path) -> None:
         """Log a file as an artefact of the study's own run.
@@ -132,10 +129,17 @@ class MlflowTracker:
             )
         return found.experiment_id
 
-    def _search(self, condition: str) -> Iterator[Run]:
+    def _looked_up(self, run_id: str) -> tuple[str | None, str | None]:
+        """Return what MLflow was told of a run since we asked; another program may tell it, too."""
+        found = next(self._search(f" and tags.`{RUN_ID}` = '{run_id}'"), None)
+        return (None, None) if found is None else _told(found)
+
+    def _search(self, condition: str = "") -> Iterator[Run]:
+        """Yield the study's runs, those that meet a further condition."""
+        of_study = f"tags.`{STUDY}` = '{self._study.sha256}'{condition}"
         token = None
         while True:
-            page = self._client.search_runs([self._experiment], condition, page_token=token)
+            page = self._client.search_runs([self._experiment], of_study, page_token=token)
             yield from page
             token = page.token
             if not token:
@@ -185,6 +189,12 @@ class MlflowTracker:
             raise
         except Exception as error:
             raise MinActionError(f"{self.name}: {_first_line(error)}") from error
+
+
+def _told(run: Run) -> tuple[str, str | None]:
+    """Return MLflow's id of a run and which record it has; None: not the whole of one."""
+    finished = run.info.status not in _UNFINISHED
+    return run.info.run_id, run.data.tags.get(DIGEST) if finished else None
 
 
 def _metrics(run: TrackedRun, started: float) -> Iterator[Metric]:
