@@ -1,10 +1,10 @@
-# setup · demo · test · test-slow · lint · bench
+# setup · demo · test · test-slow · lint · docs · package · bench
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo test test-slow lint docs package bench clean
 
 setup: $(STAMP)
 
@@ -27,6 +27,17 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+
+docs: setup
+	$(BIN)/python docs/site.py
+
+package: setup
+	rm -rf build/package
+	$(BIN)/python -m build --outdir build/package
+	$(BIN)/python -m twine check --strict build/package/*
+	$(PYTHON) -m venv build/package/environment
+	build/package/environment/bin/python -m pip install --quiet --constraint constraints.txt build/package/*.whl
+	cd build/package && environment/bin/minaction quickstart
 
 bench: setup
 	$(BIN)/python benchmarks/start_up.py --out results/benchmarks/start_up.json

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from doc_comparison import counts_section, meters_section
 from doc_findings import findings_in_full, findings_table
 from doc_proxy import proxy_section
 from doc_scale import journal_section, limits_section, ray_section, throughput_section
@@ -18,6 +19,7 @@ from doc_sections import (
     budget_section,
     compact_section,
     headline_section,
+    pruning_table,
     speed_section,
     sweep_section,
 )
@@ -30,6 +32,12 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "findings": findings_table,
         "compact": compact_section,
         "speed": speed_section,
+    },
+    "docs/comparison.md": {
+        "counts": counts_section,
+        "pruning": pruning_table,
+        "speed": speed_section,
+        "meters": meters_section,
     },
     "docs/scale.md": {
         "journal": journal_section,
