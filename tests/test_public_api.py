@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import minaction as ma
+import public_api
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("name", ma._HOME)
@@ -46,8 +52,34 @@ def test_unknown_name():
         ma.Energie  # noqa: B018
 
 
+def test_the_public_api_is_the_one_that_is_listed():
+    pytest.importorskip("lightning", reason="needs Lightning")
+    pytest.importorskip("transformers", reason="needs transformers")
+    listed = public_api.LISTED.read_text(encoding="utf-8").splitlines()
+    assert public_api.lines() == listed, "if it is meant: changelog, `python tests/public_api.py`"
+
+
+def test_every_public_name_is_in_the_reference():
+    names = {f"minaction.{name}" for name in {*ma.__all__} - {"stats", "MinActionError"}}
+    names |= {f"minaction.stats.{name}" for name in ma.stats.__all__} | {"minaction.errors"}
+    assert names <= set(public_api.documented())
+
+
 def test_version_is_the_installed_one():
     assert ma.__version__ == importlib.metadata.version("minaction")
+
+
+def test_version_project_and_changelog_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == ma.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## \[(\d[^\]]*)\] - \d{4}-\d\d-\d\d$", changelog, re.MULTILINE)
+    version, _, in_development = ma.__version__.partition(".dev")
+    if in_development:
+        assert "## [Unreleased]\n" in changelog
+        assert version not in released
+    else:
+        assert released[0] == version
 
 
 def test_import_brings_no_torch():
