@@ -7,13 +7,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from minaction.data.dataset import DataSpec
 from minaction.errors import ModelError, UnknownNameError
 from minaction.models.build import TOLERANCE, build_model
-from minaction.models.catalog import MODELS
+from minaction.models.catalog import MODELS, TAKES
 from minaction.models.conventional import sized_cnn, sized_mlp
+from minaction.models.sequence import CausalBlock
 from minaction.models.sizing import count_parameters, size_of
+from minaction.models.transformer import EncoderBlock
 
 DIGITS = DataSpec.of_source("digits")
 MNIST = DataSpec.of_source("mnist")
@@ -136,3 +139,41 @@ def build_size(model, ratio):
 def test_an_impossible_ratio_is_refused():
     with pytest.raises(ModelError, match="ratio is 'silver'"):
         build_model("mlp", DIGITS, ratio="silver")
+
+
+@pytest.mark.parametrize("spec", [DIGITS, spec_of(9, 2, classes=3)])
+@pytest.mark.parametrize(("model", "option"), [(m, o) for m in TAKES for o in TAKES[m]])
+def test_layers_are_as_many_and_kernels_as_large_as_asked_within_the_budget(model, option, spec):
+    for asked in (1, 3):
+        network = build_model(model, spec, parameters=20_000, **{option: asked})
+        assert abs(count_parameters(network) - 20_000) <= TOLERANCE * 20_000
+        assert network(torch.zeros(2, *spec.shape)).shape == (2, spec.classes)
+        assert asked in (layers_in(network) if option == "depth" else kernels_in(network))
+
+
+def layers_in(network):
+    """How many modules there are of each kind that repeats."""
+    kinds = (nn.Conv1d, nn.Conv2d, CausalBlock, EncoderBlock, nn.ReLU)
+    return {sum(isinstance(m, kind) for m in network.modules()) for kind in kinds}
+
+
+def kernels_in(network):
+    return {m.kernel_size[0] for m in network.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        ("gru", {"depth": 2}, "gru: takes no depth; leave it out"),
+        ("mlp", {"kernel": 3}, "mlp: takes no kernel"),
+        ("cnn", {"depth": 4}, "at least 16 x 16"),
+    ],
+)
+def test_a_depth_or_kernel_that_cannot_be_is_refused(model, options, said):
+    with pytest.raises(ModelError, match=said):
+        build_model(model, DIGITS, **options)
+
+
+def test_a_kernel_is_no_longer_than_a_sequence():
+    with pytest.raises(ModelError, match="a kernel of 5 needs as many positions"):
+        build_model("cnn", spec_of(4, 2, classes=3), parameters=10_000, kernel=5)

@@ -5,6 +5,7 @@ import pytest
 from scipy import special
 
 from minaction.stats.hypervolume_interval import hypervolume_interval
+from minaction.stats.pareto import gradient
 
 FIRST = np.array([[1.0, 0.5], [1.2, 0.7], [0.8, 0.6]])
 SECOND = np.array([[2.0, 0.8], [2.3, 0.9], [1.7, 1.0]])
@@ -14,7 +15,9 @@ AREA = 1.0 * 0.6 + 2.0 * 0.9
 
 def ends(runs, drawn, **options):
     options = {"shared": False, "confidence": 0.95} | options
-    return hypervolume_interval(AREA, np.array(drawn), runs, REFERENCE, **options)
+    cost, accuracy = np.array([one.mean(0) for one in runs]).T
+    slopes = gradient(cost, accuracy, REFERENCE)
+    return hypervolume_interval(AREA, np.array(drawn), runs, slopes=slopes, **options)
 
 
 def by_hand():

@@ -9,7 +9,7 @@ from torch import nn
 
 from minaction.data.dataset import DataSpec
 from minaction.errors import ModelError, UnknownNameError
-from minaction.models.catalog import INITS, MODELS, Init
+from minaction.models.catalog import INITS, MODELS, TAKES, Init
 from minaction.models.ratio import parse_ratio
 from minaction.models.sizing import Builder, size_of
 
@@ -25,6 +25,8 @@ def build_model(
     seed: int = 0,
     ratio: float | str | None = None,
     init: Init | None = None,
+    depth: int | None = None,
+    kernel: int | None = None,
 ) -> nn.Module:
     """Build a model of the catalogue, sized to a parameter budget and initialised from `seed`.
 
@@ -39,16 +41,19 @@ def build_model(
         init: How layers that a ReLU or a spiking neuron follows start: `"pytorch"` or `"he"`, see
             `minaction.models.init.initialise`; all others start as they always do. None leaves the
             model its own way, which is said where that is sized.
+        depth: Number of hidden layers, convolutions or blocks; None leaves the model its own.
+        kernel: Positions a convolution spans along each axis, an odd number; None leaves the model
+            its own. Which models take the two is in `minaction.models.catalog.TAKES`.
 
     Returns:
         The model in training mode, on the CPU.
 
     Raises:
         UnknownNameError: No such model.
-        ModelError: The model does not fit the data or cannot meet the budget, or `ratio` or `init`
-            is none.
+        ModelError: The model does not fit the data or cannot meet the budget, `ratio` or `init` is
+            none, or the model does not take a depth or kernel.
     """
-    build = sized_builder(name, spec, parameters, ratio, init)
+    build = sized_builder(name, spec, parameters, ratio, init, depth, kernel)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too
         return build()
@@ -60,13 +65,15 @@ def sized_builder(
     parameters: int,
     ratio: float | str | None = None,
     init: Init | None = None,
+    depth: int | None = None,
+    kernel: int | None = None,
 ) -> Builder:
     """Return what builds a model of the catalogue for a budget; for arguments see `build_model`.
 
     Raises:
         UnknownNameError: No such model.
-        ModelError: The model does not fit the data or cannot meet the budget, or `ratio` or `init`
-            is none.
+        ModelError: The model does not fit the data or cannot meet the budget, `ratio` or `init` is
+            none, or the model does not take a depth or kernel.
     """
     if name not in MODELS:
         raise UnknownNameError("model", name, MODELS)
@@ -75,9 +82,12 @@ def sized_builder(
     module, _, function = MODELS[name].partition(":")
     number = None if ratio is None else parse_ratio(ratio)
     size_model = getattr(importlib.import_module(module), function)
-    build: Builder = size_model(
-        spec, parameters, number, **({} if init is None else {"init": init})
-    )
+    shape = {"depth": depth, "kernel": kernel}
+    for option, value in shape.items():
+        if value is not None and option not in TAKES.get(name, ()):
+            raise ModelError(f"{name}: takes no {option}; leave it out")
+    given = {key: value for key, value in {"init": init, **shape}.items() if value is not None}
+    build: Builder = size_model(spec, parameters, number, **given)
     size = size_of(build)
     if abs(size - parameters) > TOLERANCE * parameters:
         raise ModelError(

@@ -21,3 +21,14 @@ MODELS: dict[str, str] = {
     "lif-cnn": "minaction.models.spiking:sized_lif_cnn",
 }
 """Name of each model and the function that sizes it for a data set, as `module:function`."""
+
+TAKES: dict[str, tuple[str, ...]] = {
+    "mlp": ("depth",),
+    "cnn": ("depth", "kernel"),
+    "tcn": ("depth", "kernel"),
+    "transformer": ("depth",),
+}
+"""What models can be told of their layers beyond their size and ratio; the others: nothing."""
+
+SHAPES = ("depth", "kernel")
+"""All that `TAKES` names."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -15,7 +16,9 @@ from minaction.models.ratio import narrowed
 from minaction.models.reading import Channels, layout_of, vector_reader
 from minaction.models.sizing import Builder, fit_two, fit_width, outline
 
+DEPTH = 2  # hidden layers of an MLP, convolutions of a 2-D CNN
 KERNEL = 5  # of 1-D convolutions
+PLANE_KERNEL = 3  # of 2-D ones
 LAST_POSITIONS = 8  # a 1-D CNN halves a sequence until no more are left
 
 
@@ -41,11 +44,11 @@ class MLP(nn.Module):
         init: Init = "pytorch",
     ) -> None:
         super().__init__()
-        widths = (inputs, *hidden)
+        sizes = (inputs, *hidden)
         layers: list[nn.Module] = [reader or nn.Flatten()]
-        for width, following in itertools.pairwise(widths):
-            layers += [nn.Linear(width, following), nn.ReLU()]
-        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+        for size, following in itertools.pairwise(sizes):
+            layers += [nn.Linear(size, following), nn.ReLU()]
+        self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
         initialise_before_relus(self.net, init)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,15 +57,17 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """Two blocks of `3x3 convolution -> ReLU -> 2x2 max pooling`, a hidden layer, a read-out.
+    """Blocks of `convolution -> ReLU -> 2x2 max pooling`, a hidden layer, a read-out.
 
     Args:
-        shape: One sample as it is read, `(channels, height, width)`, at least 4 x 4.
-        channels: Output channels of the two convolutions.
+        shape: One sample as it is read, `(channels, height, width)`, at least 2 to the number of
+            blocks high and wide.
+        channels: Output channels of each block.
         hidden: Units of the hidden layer.
         classes: Number of classes.
         reader: Makes an image of a sample; default: takes it as it is.
         init: How the convolutions and the hidden layer start.
+        kernel: Height and width of the kernels, odd.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
     """
@@ -70,26 +75,28 @@ class CNN(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int, int],
-        channels: tuple[int, int],
+        channels: tuple[int, ...],
         hidden: int,
         classes: int,
         reader: nn.Module | None = None,
         init: Init = "pytorch",
+        kernel: int = PLANE_KERNEL,
     ) -> None:
         super().__init__()
-        pooled = (shape[1] // 4) * (shape[2] // 4)
+        shrink = 2 ** len(channels)
+        pooled = (shape[1] // shrink) * (shape[2] // shrink)
         self.reader = reader or nn.Identity()
-        self.features = nn.Sequential(
-            nn.Conv2d(shape[0], channels[0], 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(channels[0], channels[1], 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-        )
+        layers: list[nn.Module] = []
+        for width, following in itertools.pairwise((shape[0], *channels)):
+            layers += [
+                nn.Conv2d(width, following, kernel, padding=kernel // 2),
+                nn.ReLU(),
+                nn.MaxPool2d(2),
+            ]
+        self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(channels[1] * pooled, hidden),
+            nn.Linear(channels[-1] * pooled, hidden),
             nn.ReLU(),
             nn.Linear(hidden, classes),
         )
@@ -110,10 +117,11 @@ class CNN1d(nn.Module):
 
     Args:
         reader: Makes channels over positions of a sample.
-        channels: Output channels of the convolutions, `blocks(length)` of them.
+        channels: Output channels of the convolutions; `blocks(length)` of them see the whole.
         hidden: Units of the hidden layer.
         classes: Number of classes.
         init: How the convolutions and the hidden layer start.
+        kernel: Positions a kernel spans, odd; None: as above.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
     """
@@ -125,10 +133,11 @@ class CNN1d(nn.Module):
         hidden: int,
         classes: int,
         init: Init = "pytorch",
+        kernel: int | None = None,
     ) -> None:
         super().__init__()
         (length,) = reader.positions
-        kernel = KERNEL if length >= KERNEL else 1
+        kernel = kernel or (KERNEL if length >= KERNEL else 1)
         layers: list[nn.Module] = []
         for width, following in itertools.pairwise((reader.channels, *channels)):
             layers += [nn.Conv1d(width, following, kernel, padding=kernel // 2), nn.ReLU()]
@@ -160,77 +169,109 @@ class CNN1d(nn.Module):
 
 
 def sized_mlp(
-    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "pytorch"
+    spec: DataSpec,
+    parameters: int,
+    ratio: float | None = None,
+    init: Init = "pytorch",
+    depth: int = DEPTH,
 ) -> Builder:
-    """Size an MLP with two hidden layers, the second `ratio` (default 1/2) as wide as the first.
+    """Size an MLP of `depth` hidden layers, each `ratio` (default 1/2) as wide as the one before.
 
     Its own way to start is PyTorch's.
     """
-    second = 0.5 if ratio is None else ratio
+    share = 0.5 if ratio is None else ratio
 
     def build(width: int) -> nn.Module:
         reader, inputs = vector_reader(spec, parameters)
-        return MLP(inputs, (width, narrowed(width, second)), spec.classes, reader, init)
+        return MLP(inputs, widths(width, share, depth), spec.classes, reader, init)
 
     return functools.partial(build, fit_width(build, parameters))
 
 
+def widths(first: int, ratio: float, count: int) -> tuple[int, ...]:
+    """Return the widths of `count` layers, each `ratio` as wide as the one before."""
+    steps = itertools.repeat(ratio, count - 1)
+    return tuple(itertools.accumulate(steps, narrowed, initial=first))
+
+
 def sized_cnn(
-    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "pytorch"
+    spec: DataSpec,
+    parameters: int,
+    ratio: float | None = None,
+    init: Init = "pytorch",
+    depth: int | None = None,
+    kernel: int | None = None,
 ) -> Builder:
     """Size a CNN, two-dimensional for images and frames, one-dimensional for everything else.
 
     Convolutions have `c` and then `2c` channels, and `4c` hidden units follow, more or less as the
-    budget needs. With a `ratio`, each of these layers is that much as wide as the one before. Its
-    own way to start is PyTorch's.
+    budget needs. With a `ratio`, each of these layers is that much as wide as the one before. There
+    are `depth` convolutions; by default two in a plane, else what `CNN1d` says. Its own way to
+    start is PyTorch's.
 
     Raises:
-        ModelError: Images are smaller than 4 x 4.
+        ModelError: Images are smaller than the poolings need, or a sequence than the kernel.
     """
     if layout_of(spec) in ("image", "frames"):
-        return _sized_cnn2d(spec, parameters, ratio, init)
-    return _sized_cnn1d(spec, parameters, ratio, init)
+        return _sized_cnn2d(spec, parameters, ratio, init, depth or DEPTH, kernel or PLANE_KERNEL)
+    return _sized_cnn1d(spec, parameters, ratio, init, depth, kernel)
 
 
-def _sized_cnn2d(spec: DataSpec, parameters: int, ratio: float | None, init: Init) -> Builder:
+def _sized_cnn2d(
+    spec: DataSpec, parameters: int, ratio: float | None, init: Init, depth: int, kernel: int
+) -> Builder:
     height, width = spec.shape[-2:]
-    if min(height, width) < 4:
+    if min(height, width) < 2**depth:
         raise ModelError(
-            f"cnn: needs images of at least 4 x 4, {spec.name!r} has {spec.shape}; "
-            "choose another model"
+            f"cnn: needs images of at least {2**depth} x {2**depth}, {spec.name!r} has "
+            f"{spec.shape}; choose another model{' or a smaller depth' if depth > 1 else ''}"
         )
 
-    def build(channels: tuple[int, int], hidden: int) -> nn.Module:
+    def build(channels: tuple[int, ...], hidden: int) -> nn.Module:
         reader = Channels(spec, parameters)
         shape = (reader.channels, height, width)
-        return CNN(shape, channels, hidden, spec.classes, reader, init)
+        return CNN(shape, channels, hidden, spec.classes, reader, init, kernel)
 
-    if ratio is None:
-        return fit_two(lambda c, hidden: build((c, 2 * c), hidden), parameters, lambda c: 4 * c)
-
-    def narrowing(c: int) -> nn.Module:
-        second = narrowed(c, ratio)
-        return build((c, second), narrowed(second, ratio))
-
-    return functools.partial(narrowing, fit_width(narrowing, parameters))
+    return _sized_convolutions(build, parameters, ratio, depth)
 
 
-def _sized_cnn1d(spec: DataSpec, parameters: int, ratio: float | None, init: Init) -> Builder:
+def _sized_cnn1d(
+    spec: DataSpec,
+    parameters: int,
+    ratio: float | None,
+    init: Init,
+    depth: int | None,
+    kernel: int | None,
+) -> Builder:
+    (length,) = outline(lambda: Channels(spec, parameters)).positions
+    if kernel is not None and kernel > length:
+        raise ModelError(
+            f"cnn: a kernel of {kernel} needs as many positions, {spec.name!r} has {length}; "
+            "choose a smaller kernel"
+        )
+
     def build(channels: tuple[int, ...], hidden: int) -> nn.Module:
-        return CNN1d(Channels(spec, parameters), channels, hidden, spec.classes, init)
+        return CNN1d(Channels(spec, parameters), channels, hidden, spec.classes, init, kernel)
 
-    count = CNN1d.blocks(outline(lambda: Channels(spec, parameters)).positions[0])
+    return _sized_convolutions(build, parameters, ratio, depth or CNN1d.blocks(length))
+
+
+def _sized_convolutions(
+    build: Callable[[tuple[int, ...], int], nn.Module],
+    parameters: int,
+    ratio: float | None,
+    depth: int,
+) -> Builder:
+    """Size what is built of the channels of `depth` convolutions and of a hidden layer's units."""
     if ratio is None:
         return fit_two(
-            lambda c, hidden: build((c, *(count - 1) * (2 * c,)), hidden),
+            lambda c, hidden: build((c, *(depth - 1) * (2 * c,)), hidden),
             parameters,
             lambda c: 4 * c,
         )
 
     def narrowing(c: int) -> nn.Module:
-        *channels, hidden = itertools.accumulate(
-            range(count), lambda width, _: narrowed(width, ratio), initial=c
-        )
+        *channels, hidden = widths(c, ratio, depth + 1)
         return build(tuple(channels), hidden)
 
     return functools.partial(narrowing, fit_width(narrowing, parameters))

@@ -55,16 +55,23 @@ class CausalBlock(nn.Module):
         dilation: Distance of the taps; a position sees itself and the past only.
         shrink: Factor on the initial P, so that a deep stack starts near the identity.
         init: How D starts.
+        kernel: Taps of D.
 
     Shapes: `[batch, width, steps]` -> the same.
     """
 
     def __init__(
-        self, width: int, hidden: int, dilation: int, shrink: float, init: Init = "he"
+        self,
+        width: int,
+        hidden: int,
+        dilation: int,
+        shrink: float,
+        init: Init = "he",
+        kernel: int = KERNEL,
     ) -> None:
         super().__init__()
-        self.past = (KERNEL - 1) * dilation
-        self.dilated = nn.Conv1d(width, hidden, KERNEL, dilation=dilation)
+        self.past = (kernel - 1) * dilation
+        self.dilated = nn.Conv1d(width, hidden, kernel, dilation=dilation)
         self.relu = nn.ReLU()
         self.pointwise = nn.Conv1d(hidden, width, 1)
         initialise(self.dilated, init)
@@ -90,6 +97,8 @@ class TCN(nn.Module):
         hidden: Channels inside the blocks.
         classes: Number of classes.
         init: How the dilated convolutions start.
+        depth: Blocks; None: as many as the last step needs to see all.
+        kernel: Taps of the dilated convolutions.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
 
@@ -97,23 +106,30 @@ class TCN(nn.Module):
     """
 
     def __init__(
-        self, reader: Steps, width: int, hidden: int, classes: int, init: Init = "he"
+        self,
+        reader: Steps,
+        width: int,
+        hidden: int,
+        classes: int,
+        init: Init = "he",
+        depth: int | None = None,
+        kernel: int = KERNEL,
     ) -> None:
         super().__init__()
         self.reader = reader
         self.project = nn.Linear(reader.features, width)
-        count = self.levels(reader.steps)
+        count = depth or self.levels(reader.steps, kernel)
         shrink = 1 / math.sqrt(count)
-        blocks = [CausalBlock(width, hidden, 2**i, shrink, init) for i in range(count)]
+        blocks = [CausalBlock(width, hidden, 2**i, shrink, init, kernel) for i in range(count)]
         self.blocks = nn.Sequential(*blocks)
         self.relu = nn.ReLU()
         self.readout = nn.Linear(width, classes)
 
     @staticmethod
-    def levels(steps: int) -> int:
+    def levels(steps: int, kernel: int = KERNEL) -> int:
         """Return how many blocks it takes for the last step to see the first, at least one."""
         count = 1
-        while 1 + (KERNEL - 1) * (2**count - 1) < steps:
+        while kernel > 1 and 1 + (kernel - 1) * (2**count - 1) < steps:
             count += 1
         return count
 
@@ -145,7 +161,12 @@ def sized_gru(
 
 
 def sized_tcn(
-    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init = "he"
+    spec: DataSpec,
+    parameters: int,
+    ratio: float | None = None,
+    init: Init = "he",
+    depth: int | None = None,
+    kernel: int = KERNEL,
 ) -> Builder:
     """Size a TCN whose blocks are inside `ratio` (default: once) as wide as outside.
 
@@ -153,7 +174,7 @@ def sized_tcn(
     """
 
     def build(width: int, hidden: int) -> nn.Module:
-        return TCN(Steps(spec, parameters), width, hidden, spec.classes, init)
+        return TCN(Steps(spec, parameters), width, hidden, spec.classes, init, depth, kernel)
 
     return _sized(build, parameters, ratio)
 

@@ -18,7 +18,6 @@ from minaction.models.sizing import Builder, fit_two, fit_width
 
 BLOCKS = 2
 HEADS = 4
-BRANCH_GAIN = 1 / math.sqrt(2 * BLOCKS)  # two branches per block add up on the way
 FAR = -1e4  # keeps attention off padding; finite, so that a sample of padding gives no NaN
 
 
@@ -28,16 +27,17 @@ class Attention(nn.Module):
     Args:
         width: Features of a step, a multiple of `heads`.
         heads: Number of heads.
+        gain: Of what it adds at first.
 
     Shapes: `[batch, steps, width]` and a mask to add, `[batch, 1, 1, steps]` or None -> as the
     first.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, gain: float = 1.0) -> None:
         super().__init__()
         self.heads = heads
         self.inward = _linear(width, 3 * width)
-        self.outward = _linear(width, width, BRANCH_GAIN)
+        self.outward = _linear(width, width, gain)
 
     def forward(self, z: Tensor, mask: Tensor | None) -> Tensor:
         """Return what each step gathers from all."""
@@ -56,17 +56,20 @@ class EncoderBlock(nn.Module):
         hidden: Units of the feed-forward layer.
         heads: Number of attention heads.
         init: How W1 starts; None: in Xavier's way, as all other weights do.
+        gain: Of what either branch adds at first.
 
     Shapes: as `Attention`.
     """
 
-    def __init__(self, width: int, hidden: int, heads: int, init: Init | None = None) -> None:
+    def __init__(
+        self, width: int, hidden: int, heads: int, init: Init | None = None, gain: float = 1.0
+    ) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = Attention(width, heads, gain)
         self.expand = _linear(width, hidden) if init is None else nn.Linear(width, hidden)
         self.relu = nn.ReLU()
-        self.contract = _linear(hidden, width, BRANCH_GAIN)
+        self.contract = _linear(hidden, width, gain)
         if init is not None:
             initialise(self.expand, init)
 
@@ -87,6 +90,7 @@ class Transformer(nn.Module):
         hidden: Units of the feed-forward layers.
         classes: Number of classes.
         init: How the first feed-forward layers start; None: in Xavier's way.
+        depth: Number of blocks.
 
     Shapes: `[batch, ...]` -> logits `[batch, classes]`.
 
@@ -94,13 +98,20 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self, reader: Steps, width: int, hidden: int, classes: int, init: Init | None = None
+        self,
+        reader: Steps,
+        width: int,
+        hidden: int,
+        classes: int,
+        init: Init | None = None,
+        depth: int = BLOCKS,
     ) -> None:
         super().__init__()
         self.reader = reader
         self.project = _linear(reader.features, width)
         self.positions = nn.Parameter(0.02 * torch.randn(reader.steps, width))
-        blocks = [EncoderBlock(width, hidden, HEADS, init) for _ in range(BLOCKS)]
+        gain = 1 / math.sqrt(2 * depth)  # two branches per block add up on the way
+        blocks = [EncoderBlock(width, hidden, HEADS, init, gain) for _ in range(depth)]
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width)
         self.readout = _linear(width, classes)
@@ -116,16 +127,21 @@ class Transformer(nn.Module):
 
 
 def sized_transformer(
-    spec: DataSpec, parameters: int, ratio: float | None = None, init: Init | None = None
+    spec: DataSpec,
+    parameters: int,
+    ratio: float | None = None,
+    init: Init | None = None,
+    depth: int = BLOCKS,
 ) -> Builder:
-    """Size an encoder of two blocks whose feed-forward layers are `ratio` as wide as a step.
+    """Size an encoder of `depth` blocks whose feed-forward layers are `ratio` as wide as a step.
 
     Default: twice as wide, more or less as the budget needs. `init` is about the first layer of
     each feed-forward pair; the transformer's own way is Xavier's everywhere.
     """
 
     def build(quarter: int, hidden: int) -> nn.Module:
-        return Transformer(Steps(spec, parameters), HEADS * quarter, hidden, spec.classes, init)
+        reader = Steps(spec, parameters)
+        return Transformer(reader, HEADS * quarter, hidden, spec.classes, init, depth)
 
     if ratio is None:
         return fit_two(build, parameters, lambda quarter: 2 * HEADS * quarter)

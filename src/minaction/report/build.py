@@ -34,12 +34,21 @@ def write_report(directory: str | Path, output: str | Path | None = None) -> Pat
     """
     study = load_study_directory(directory)
     path = Path(output) if output is not None else Path(directory) / REPORT_NAME
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the path of an .html file")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder; make it first")
+    require_page_place(path)
     records, measurements = latest_records(directory), read_measurements(directory)
     with naming_journal(directory):
         findings = compute_findings(study, records, measurements)
     write_text_atomically(path, render_page(study, findings, records))
     return path
+
+
+def require_page_place(path: Path) -> None:
+    """Check that a page can be written to a path.
+
+    Raises:
+        InputError: It is a folder, or its folder does not exist.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the path of an .html file")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first")

@@ -21,7 +21,7 @@ from minaction.study.study_file import BUDGET, Study
 
 MISSING = "missing"
 """Status of a planned run that has no record yet."""
-STATUSES = (*(str(status) for status in RunStatus), MISSING)
+STATUSES = (*(str(one) for one in RunStatus if one is not RunStatus.STOPPED), MISSING)
 
 GROUP = ("dataset", "model", "energy")
 """Factors that always name a lambda curve."""

@@ -100,6 +100,12 @@
   function draw(plot, onPaper) {
     const { data, layout } = figure(plot, onPaper);
     Plotly.react(plot, data, layout, config);
+    if (!plot.dataset.opens && data.some((trace) => trace.meta)) {
+      plot.dataset.opens = "runs";
+      plot.on("plotly_click", ({ points: [{ data: trace, pointIndex }] }) => {
+        if (trace.meta) openRecord(trace.meta[pointIndex].run_id, trace.meta[pointIndex].index);
+      });
+    }
   }
 
   function redraw(onPaper) {

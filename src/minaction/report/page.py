@@ -52,12 +52,31 @@ def render_page(study: Study, findings: Findings, records: Sequence[Record]) -> 
         records: The records behind them.
     """
     drawn = figures(findings)
+    return page_of(study.name, body(findings, drawn), drawn, findings, records)
+
+
+def page_of(
+    name: str,
+    content: str,
+    drawn: Sequence[Figure],
+    findings: Findings,
+    records: Sequence[Record],
+) -> str:
+    """Return a whole page.
+
+    Args:
+        name: What the page is about.
+        content: Everything a reader sees, HTML.
+        drawn: The figures in it.
+        findings: What it says; its `runs` are the rows of the run table.
+        records: The records behind these rows.
+    """
     package = resources.files("minaction.report")
-    title = f"{study.name} \u00b7 minAction report"
+    title = f"{name} \u00b7 minAction report"
     return Template((package / "page.html").read_text("utf-8")).substitute(
         title=escape(title),
         style=(package / "page.css").read_text("utf-8"),
-        body=body(findings, drawn),
+        body=content,
         data=(packed_plotly() if drawn else "")
         + data_blocks(findings, drawn)
         + record_blocks(records, [run["run_id"] for run in findings["runs"]]),
@@ -90,7 +109,12 @@ def body(findings: Findings, drawn: list[Figure]) -> str:
             *(results(findings) if begun else ()),
             section("breakdown", "Runs by modality, model and status", breakdown_tables(findings)),
             section("runs", "All runs", run_section(findings)),
-            section("provenance", "Provenance", commands(findings), provenance_table(findings)),
+            section(
+                "provenance",
+                "Provenance",
+                commands(findings, STUDY_COMMANDS),
+                provenance_table(findings),
+            ),
             section("timing", "Time", timing_content(findings)),
             "</main>\n",
         ]
@@ -159,7 +183,7 @@ def place(drawn: Figure, panel: Panel, *, shown: bool) -> str:
     )
 
 
-def data_blocks(findings: Findings, drawn: list[Figure]) -> str:
+def data_blocks(findings: Findings, drawn: Sequence[Figure]) -> str:
     """Return the findings and the plots as blocks of JSON.
 
     Training curves are in the blocks of their plots alone, for they are long.
@@ -180,13 +204,15 @@ def plot_blocks(drawn: Figure) -> str:
     return shown + (embedded_json(f"{drawn.id}-choices", FIGURE_CLASS, others) if others else "")
 
 
-def commands(findings: Findings) -> str:
-    """Return the commands that make, show and check the study, and its file."""
-    lines = (
-        "minaction study run study.toml --out DIR    # makes the runs, or resumes",
-        "minaction report DIR                        # makes this page",
-        "minaction study verify DIR                  # recomputes every number on it",
-    )
+STUDY_COMMANDS = (
+    "minaction study run study.toml --out DIR    # makes the runs, or resumes",
+    "minaction report DIR                        # makes this page",
+    "minaction study verify DIR                  # recomputes every number on it",
+)
+
+
+def commands(findings: Findings, lines: Sequence[str], file_name: str = "study.toml") -> str:
+    """Return the commands that make, show and check what the page is about, and its file."""
     shown = f'<pre tabindex="0">{element("code", "commands", chr(10).join(lines))}</pre>\n'
     file = f'<pre tabindex="0">{element("code", "study.file", findings["study"]["file"])}</pre>'
-    return shown + details("study.toml, every default spelled out", "study.file", file)
+    return shown + details(f"{file_name}, every default spelled out", "study.file", file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minaction.report import formatting as write
@@ -29,7 +29,11 @@ HELP = (
 )
 
 
-def run_section(findings: Findings) -> str:
+Numbers = Mapping[str, tuple[str, write.Formatter]]
+"""Columns that show numbers: heading and writer by the key of a row."""
+
+
+def run_section(findings: Findings, numbers: Numbers = RUN_NUMBERS) -> str:
     """Return the recorded runs; nothing before the first one.
 
     Row i is `runs.i` of the findings, which the page's script sorts and filters by. A cell is bound
@@ -38,14 +42,14 @@ def run_section(findings: Findings) -> str:
     runs: Sequence[dict[str, Any]] = findings["runs"]
     if not runs:
         return ""
-    columns = run_columns(runs)
+    columns = run_columns(runs, numbers)
     head = "".join(
         f'<th scope="col" data-key="{escape(key)}">{escape(name)}</th>'
         for key, name in columns.items()
     )
     body = "\n".join(
         f'<tr data-row="runs.{index}"{"" if index < RUNS_SHOWN else " hidden"}>'
-        f"{run_row(run, columns)}</tr>"
+        f"{run_row(run, columns, numbers)}</tr>"
         for index, run in enumerate(runs)
     )
     plural = "" if len(runs) == 1 else "s"
@@ -62,13 +66,12 @@ def run_section(findings: Findings) -> str:
     )
 
 
-def run_columns(runs: Sequence[dict[str, Any]]) -> dict[str, str]:
+def run_columns(runs: Sequence[dict[str, Any]], numbers: Numbers) -> dict[str, str]:
     """Return the headings of the table by the key of what is below them."""
-    searched = any(run["shadow_price"] is not None for run in runs)
-    numbers = {
-        key: name for key, (name, _) in RUN_NUMBERS.items() if searched or key != "shadow_price"
-    }
+    searched = any(run.get("shadow_price") is not None for run in runs)
+    shown = {key: name for key, (name, _) in numbers.items() if searched or key != "shadow_price"}
     fixed = {"run_id", "status", "lam", "seed", "error", "gauge_missing", "energy_value", *MEASURED}
+    fixed |= set(numbers)
     factors = {name: name.replace("_", " ") for name in runs[0] if name not in fixed}
     return {
         "run_id": "run",
@@ -76,18 +79,20 @@ def run_columns(runs: Sequence[dict[str, Any]]) -> dict[str, str]:
         **factors,
         "lam": "\u03bb",
         "seed": "seed",
-        **numbers,
+        **shown,
         "error": "error",
     }
 
 
-def run_row(run: dict[str, Any], columns: dict[str, str]) -> str:
+def run_row(run: dict[str, Any], columns: dict[str, str], numbers: Numbers) -> str:
     """Return the cells of one run."""
     kinds = {"run_id": ' class="hash"', "error": ' class="text"'}
-    return "".join(f"<td{kinds.get(key, '')}>{escape(run_text(run, key))}</td>" for key in columns)
+    return "".join(
+        f"<td{kinds.get(key, '')}>{escape(run_text(run, key, numbers))}</td>" for key in columns
+    )
 
 
-def run_text(run: dict[str, Any], key: str) -> str:
+def run_text(run: dict[str, Any], key: str, numbers: Numbers) -> str:
     """Return one of a run's values as text, or what there is to say in its place."""
     if key == "lam":
         return write.lam(run[key])
@@ -95,6 +100,8 @@ def run_text(run: dict[str, Any], key: str) -> str:
         return run[key] or ""
     if key == "energy_gauge_fixed" and run["gauge_missing"]:
         return run["gauge_missing"]
-    if key in RUN_NUMBERS:
-        return write.optional(run[key], RUN_NUMBERS[key][1])
+    if key in numbers:
+        return write.optional(run[key], numbers[key][1])
+    if run[key] is None:
+        return write.ABSENT
     return f"{run[key]:g}" if isinstance(run[key], float) else str(run[key])

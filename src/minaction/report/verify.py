@@ -18,6 +18,7 @@ from minaction.report.figures import figures
 from minaction.report.frame import naming_journal
 from minaction.report.markup import PACKED, unpack
 from minaction.report.page import FIGURE_CLASS, FINDINGS_ID, body, data_blocks
+from minaction.report.panels import Figure
 from minaction.report.records import RECORDS_CLASS
 from minaction.report.tables import SCHEMA, Findings, compute_findings
 from minaction.study.design import RunConfig, baseline_of, run_id, runs
@@ -87,20 +88,26 @@ def verify_report(directory: str | Path, page: str | Path | None = None) -> Veri
     stored, measurements = read_page(path, directory), read_measurements(directory)
     with naming_journal(directory):
         findings = compute_findings(study, records, measurements)
-    fresh = expected_content(findings, records)
-    checks: list[Check] = [
+    checks = [
         *check_lines(directory),
-        *compare_json("", stored.findings, fresh.findings),
-        *compare_json("plot ", stored.plots, fresh.plots),
-        *compare_json("record ", stored.records, fresh.records),
-        *compare_cells(stored.cells, fresh.cells),
+        *compare_pages(stored, expected_content(findings, records)),
         *check_journal(study, records),
     ]
-    return Verification(
-        checked=len(checks),
-        differences=[found for found in checks if found is not None],
-        warnings=findings["warnings"],
-    )
+    return verification(checks, findings["warnings"])
+
+
+def verification(checks: Sequence[Check], warnings: list[str]) -> Verification:
+    """Return the outcome of checks."""
+    differences = [found for found in checks if found is not None]
+    return Verification(checked=len(checks), differences=differences, warnings=warnings)
+
+
+def compare_pages(stored: PageContent, fresh: PageContent) -> Iterator[Check]:
+    """Yield one check per number, text and record of two pages."""
+    yield from compare_json("", stored.findings, fresh.findings)
+    yield from compare_json("plot ", stored.plots, fresh.plots)
+    yield from compare_json("record ", stored.records, fresh.records)
+    yield from compare_cells(stored.cells, fresh.cells)
 
 
 class PageReader(HTMLParser):
@@ -204,7 +211,14 @@ def read_page(path: Path, directory: str | Path) -> PageContent:
 def expected_content(findings: Findings, records: Sequence[Record]) -> PageContent:
     """Return the content of a page made now, without packing what would be unpacked again."""
     drawn = figures(findings)
-    content = parse_page(body(findings, drawn) + data_blocks(findings, drawn))
+    return content_of(body(findings, drawn), drawn, findings, records)
+
+
+def content_of(
+    visible: str, drawn: Sequence[Figure], findings: Findings, records: Sequence[Record]
+) -> PageContent:
+    """Return the content of a page that is made of these, without its style and scripts."""
+    content = parse_page(visible + data_blocks(findings, drawn))
     found = {record.run_id: record for record in records}
     listed = {str(run["run_id"]): found[run["run_id"]] for run in findings["runs"]}
     portable = {name: json.loads(record.to_line()) for name, record in listed.items()}

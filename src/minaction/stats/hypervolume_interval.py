@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special  # scipy.stats takes most of a second to import
 
-from minaction.stats.pareto import Reference, gradient
-
 
 def hypervolume_interval(
     area: float,
     drawn: np.ndarray,
     runs: Sequence[np.ndarray],
-    reference: Reference,
     *,
+    slopes: np.ndarray,
     shared: bool,
     confidence: float,
 ) -> tuple[float, float]:
@@ -30,9 +28,10 @@ def hypervolume_interval(
     Args:
         area: That of the means.
         drawn: Areas of bootstrap resamples, shape [resamples].
-        runs: Cost and accuracy of each configuration's runs, shape [n, 2], in the order of seeds
+        runs: Objectives of each configuration's runs, shape [n, objectives], in the order of seeds
             where they are shared.
-        reference: What the areas are measured from.
+        slopes: Derivatives of the area by the means of each configuration, shape [configurations,
+            objectives].
         shared: Whether a seed's runs of all configurations go together.
         confidence: Coverage, between 0 and 1.
 
@@ -41,7 +40,6 @@ def hypervolume_interval(
         method); Satterthwaite (1946), Biometrics Bulletin 2(6).
     """
     means = np.array([one.mean(0) for one in runs])
-    slopes = gradient(means[:, 0], means[:, 1], reference)
     moves = [(one - mean) @ slope for one, mean, slope in zip(runs, means, slopes, strict=True)]
     parts = [np.sum(moves, axis=0)] if shared else moves
     variances = np.array([one.var(ddof=1) / one.size for one in parts])

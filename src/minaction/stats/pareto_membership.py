@@ -13,7 +13,7 @@ from minaction.errors import InputError
 from minaction.stats.bootstrap import RESAMPLES, counts, resample
 from minaction.stats.hypervolume_interval import hypervolume_interval
 from minaction.stats.intervals import Interval
-from minaction.stats.pareto import Reference, areas, check_reference, fronts
+from minaction.stats.pareto import Reference, areas, check_reference, fronts, gradient
 from minaction.stats.validation import check_confidence, finite_array
 
 COLUMNS = ("n", "cost", "accuracy", "on_front", "membership")
@@ -105,7 +105,11 @@ def pareto_bootstrap(
         area,
         areas(drawn[..., 0], drawn[..., 1], reference),
         runs,
-        reference,
+        slopes=gradient(
+            np.array([one[:, 0].mean() for one in runs]),
+            np.array([one[:, 1].mean() for one in runs]),
+            reference,
+        ),
         shared=seed is not None,
         confidence=confidence,
     )
@@ -189,7 +193,8 @@ def resampled_means(
 def means(weights: Sequence[np.ndarray], runs: Sequence[np.ndarray]) -> np.ndarray:
     """Return weighted means of each configuration's runs, `[resamples, configurations, 2]`.
 
-    To `DIGITS` of the largest cost and accuracy: means that are equal must not differ by the order
+    Runs may have other columns than cost and accuracy, and more; the means have the same. They are
+    to `DIGITS` of the largest in a column: means that are equal must not differ by the order
     of a sum, which would put dominated configurations on the front.
 
     Args:
@@ -197,7 +202,7 @@ def means(weights: Sequence[np.ndarray], runs: Sequence[np.ndarray]) -> np.ndarr
         runs: Cost and accuracy of each configuration's runs, shape [n, 2].
     """
     found = np.stack([w @ one / len(one) for w, one in zip(weights, runs, strict=True)], 1)
-    for column in range(2):
+    for column in range(found.shape[-1]):
         largest = np.abs(found[..., column]).max()
         decimals = DIGITS - math.ceil(math.log10(largest)) if largest else 0
         found[..., column] = found[..., column].round(decimals)

@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from minaction.measure.environment import cxx_compiler
 from minaction.models.build import build_model
 from minaction.objective.objective import EnergyObjective
 from minaction.study.cells import Cell
+from minaction.study.design import model_options
 from minaction.study.run import cross_entropy
 from minaction.train.evaluate import BATCH
 from minaction.train.execution import Execution
@@ -357,9 +358,8 @@ def _has_images(cell: Cell, load: Load) -> bool:
 
 def network_of(cell: Cell, spec: DataSpec, seed: int) -> nn.Module:
     """Build a network as the runs of a cell have it."""
-    return build_model(
-        cell.model, spec, parameters=cell.parameters, seed=seed, ratio=cell.ratio, init=cell.init
-    )
+    options = model_options(asdict(cell))
+    return build_model(cell.model, spec, parameters=cell.parameters, seed=seed, **options)
 
 
 def _decided(

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minaction.models.catalog import Init
+from minaction.models.catalog import SHAPES, Init
 
-SPEED_KEYS = ("dataset", "model", "energy", "batch_size", "parameters", "ratio")
+SPEED_KEYS = ("dataset", "model", "energy", "batch_size", "parameters", "ratio", *SHAPES)
 """What of a run's configuration decides its speed, its length and whether lambda is 0 aside."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Runs of one data set, architecture, size, proportions, energy and batch size.
+    """Runs of one data set, architecture, size, proportions, layers, energy and batch size.
 
     Attributes:
         epochs: Epochs of all its runs together.
@@ -23,6 +23,8 @@ class Cell:
         ratio: Width ratio; None: the model's own proportions.
         init: How the first of them starts, which does not decide the speed either; None: in the
             model's own way.
+        depth: Number of layers; None: the model's own.
+        kernel: Size of kernels; None: the model's own.
     """
 
     dataset: str
@@ -35,6 +37,8 @@ class Cell:
     steps: int = 0
     ratio: float | str | None = None
     init: Init | None = None
+    depth: int | None = None
+    kernel: int | None = None
 
 
 def cells_of(configs: Iterable[Mapping[str, Any]]) -> list[Cell]:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NotRequired, TypedDict, cast
 
-from minaction.models.catalog import Init
+from minaction.models.catalog import SHAPES, Init
 from minaction.study.canonical import sha256_of
 from minaction.study.study_file import BUDGET, Study
 
@@ -15,7 +15,7 @@ BUDGET_TERMS = ("margin", "aim")
 """What the configuration of a budget run has besides the settings of its cell."""
 LAMBDA_TERMS = (*BUDGET_TERMS, "proximal")
 """What says how a run's lambda is found and acts; runs at lambda 0 have none of it."""
-MODEL_OPTIONS = ("ratio", "init")
+MODEL_OPTIONS = ("ratio", "init", *SHAPES)
 """What says how a model is built besides its size; a run that leaves it to the model has none."""
 _REAL = frozenset({"lam", "lr", "weight_decay", "ratio", *BUDGET_TERMS})
 
@@ -42,6 +42,8 @@ class RunConfig(_Length):
     parameters: int
     ratio: NotRequired[float | str]
     init: NotRequired[Init]
+    depth: NotRequired[int]
+    kernel: NotRequired[int]
     margin: NotRequired[float]
     aim: NotRequired[float]
     proximal: NotRequired[bool]
@@ -70,8 +72,12 @@ def iter_runs(study: Study) -> Iterator[RunConfig]:
 def _crossed(study: Study, seed: int) -> Iterator[RunConfig]:
     levels = study.levels
     for cell in itertools.product(*levels.values()):
-        config = {**dict(zip(levels, cell, strict=True)), **study.length, "seed": seed}
-        yield _with_terms(config, study)
+        yield config_of(study, dict(zip(levels, cell, strict=True)), seed)
+
+
+def config_of(study: Study, cell: Mapping[str, Any], seed: int) -> RunConfig:
+    """Return the run of a seed and of one level of everything that `Study.levels` names."""
+    return _with_terms({**cell, **study.length, "seed": seed}, study)
 
 
 def baseline_of(config: RunConfig) -> RunConfig:

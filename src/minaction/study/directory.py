@@ -34,24 +34,36 @@ def open_study_directory(directory: str | Path, study: Study) -> None:
         StudyFileError: If its study.toml cannot be read.
         StorageError: If the disk refuses to hold the directory.
     """
+    if not make_directory(directory, STUDY_NAME, study.to_toml()):
+        _require_same_study(Path(directory), study)
+
+
+def make_directory(directory: str | Path, name: str, text: str) -> bool:
+    """Make a directory for what a file of some name says; return whether it had to be made.
+
+    Raises:
+        StudyDirectoryError: If it holds other files, or another process uses it; nothing is written
+            then.
+        StorageError: If the disk refuses to hold the directory.
+    """
     directory = Path(directory)
-    if _holds_study(directory):
-        return _require_same_study(directory, study)
+    if _holds(directory, name):
+        return False
     try:
         directory.mkdir(parents=True, exist_ok=True)
         sync_directory(directory.parent)
     except OSError as error:
         raise _storage_error(directory, error) from error
     with lock_directory(directory):
-        # Two drivers may get here together: the second finds the first one's study.
-        if _holds_study(directory):
-            return _require_same_study(directory, study)
-        write_text_atomically(directory / STUDY_NAME, study.to_toml())
-    return None
+        # Two drivers may get here together: the second finds what the first one made.
+        if _holds(directory, name):
+            return False
+        write_text_atomically(directory / name, text)
+    return True
 
 
-def remove_unbegun_study(directory: str | Path) -> None:
-    """Take back what `open_study_directory` made, as long as no run is recorded.
+def remove_unbegun_study(directory: str | Path, name: str = STUDY_NAME) -> None:
+    """Take back what `make_directory` made, as long as no run is recorded.
 
     Call it with the directory's lock held. What cannot be removed stays; it does no harm.
     """
@@ -59,8 +71,8 @@ def remove_unbegun_study(directory: str | Path) -> None:
     with contextlib.suppress(OSError):
         if (directory / JOURNAL_NAME).stat().st_size or part_count(directory):
             return
-        for name in (STUDY_NAME, JOURNAL_NAME, LOCK_NAME):
-            (directory / name).unlink()
+        for made in (name, JOURNAL_NAME, LOCK_NAME):
+            (directory / made).unlink()
         directory.rmdir()  # refuses if there is anything else
 
 
@@ -71,14 +83,23 @@ def load_study_directory(directory: str | Path) -> Study:
         StudyDirectoryError: If there is none.
         StudyFileError: If its study.toml cannot be read.
     """
-    path = Path(directory) / STUDY_NAME
+    return load_study(file_in(directory, STUDY_NAME, "minaction study run"))
+
+
+def file_in(directory: str | Path, name: str, command: str) -> Path:
+    """Return the path of the file that says what a directory holds.
+
+    Raises:
+        StudyDirectoryError: If there is none; the message names the command that makes one.
+    """
+    path = Path(directory) / name
     try:
         if path.is_file():
-            return load_study(path)
-        what = f"no {STUDY_NAME} in it" if path.parent.is_dir() else "no such directory"
+            return path
+        what = f"no {name} in it" if path.parent.is_dir() else "no such directory"
     except OSError as error:
         what = f"cannot be read ({error.strerror or error})"
-    raise _refusal(directory, f"{what}; give the --out directory of a `minaction study run`")
+    raise refusal(directory, f"{what}; give the --out directory of a `{command}`")
 
 
 def weights_path(directory: Path, run_id: str) -> Path:
@@ -136,8 +157,8 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
             partial.unlink(missing_ok=True)
 
 
-def _holds_study(directory: Path) -> bool:
-    """Tell whether a directory holds a study; refuse one that holds anything else.
+def _holds(directory: Path, name: str) -> bool:
+    """Tell whether a directory holds a file of some name; refuse one that holds anything else.
 
     A lock or a partial file is what an interrupted start leaves behind.
     """
@@ -146,16 +167,16 @@ def _holds_study(directory: Path) -> bool:
     except FileNotFoundError:
         return False
     except NotADirectoryError:
-        raise _refusal(directory, "is a file or lies in one; choose another --out") from None
+        raise refusal(directory, "is a file or lies in one; choose another --out") from None
     except OSError as error:
         raise _storage_error(directory, error) from error
-    if STUDY_NAME in names:
+    if name in names:
         return True
-    others = sorted(name for name in names if name != LOCK_NAME and not name.endswith(_PARTIAL))
+    others = sorted(one for one in names if one != LOCK_NAME and not one.endswith(_PARTIAL))
     if others:
-        raise _refusal(
+        raise refusal(
             directory,
-            f"holds other files ({shown(others[0])}) but no {STUDY_NAME}; choose another --out",
+            f"holds other files ({shown(others[0])}) but no {name}; choose another --out",
         )
     return False
 
@@ -163,7 +184,7 @@ def _holds_study(directory: Path) -> bool:
 def _require_same_study(directory: Path, study: Study) -> None:
     difference = study_difference(load_study_directory(directory), study)
     if difference:
-        raise _refusal(directory, f"holds another study: {difference}; choose another --out")
+        raise refusal(directory, f"holds another study: {difference}; choose another --out")
 
 
 def study_difference(there: Study, here: Study) -> str | None:
@@ -188,7 +209,8 @@ def _given(settings: dict[str, object], key: str) -> str:
     return shown(settings[key]) if key in settings else "not given"
 
 
-def _refusal(directory: str | Path, problem: str) -> StudyDirectoryError:
+def refusal(directory: str | Path, problem: str) -> StudyDirectoryError:
+    """Return the error of a directory that cannot be used, in one line."""
     return StudyDirectoryError(one_line(f"{directory}: {problem}"))
 
 

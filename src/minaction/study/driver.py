@@ -119,7 +119,10 @@ def run_study(
         failed = 0
         if pending:
             fleet = "off" if cluster else fleet
-            with _executor(pending, workers, cluster, data_dir, listener.note) as executor:
+            datasets = list(dict.fromkeys(config["dataset"] for config in pending))
+            with executor_for(
+                len(pending), datasets, workers, cluster, data_dir, listener.note
+            ) as executor:
                 failed = _run_all(study, directory, pending, executor, journal, listener, fleet)
     return Outcome(total=total, ran=len(pending), failed=failed)
 
@@ -135,7 +138,9 @@ def _run_all(
 ) -> int:
     """Have runs done and record them; return how many failed."""
     try:
-        execution, calibration = _choice(study, directory, pending, executor, listener.note, fleet)
+        execution, calibration = choose_execution(
+            study, directory, pending, executor, listener.note, fleet
+        )
     except InfeasibleStudyError:
         remove_unbegun_study(directory)
         raise
@@ -145,27 +150,27 @@ def _run_all(
         group = functools.partial(grouped, sizes=stacks, workers=executor.workers)
         for tasks in _waves(study, directory, pending, execution, group):
             for answer in executor.map(tasks):
-                record = _record(answer, study, execution, calibration)
+                record = record_of(answer, study, execution, calibration)
                 journal.append(record)
                 failed += record.status is RunStatus.FAILED
                 listener.finished(record)
     return failed
 
 
-def _executor(
-    pending: Sequence[RunConfig],
+def executor_for(
+    runs: int,
+    datasets: Sequence[str],
     workers: int | None,
     cluster: RayCluster | None,
     data_dir: str | None,
     note: Callable[[str], None],
 ) -> LocalExecutor | RayExecutor:
-    """Return what does the runs; a machine's own processes are no more than there are runs."""
+    """Return what does runs on data sets; a machine's own processes are no more than runs."""
     cpus = cluster.cpus_per_run if cluster else 1
-    here = min(workers or max(1, cpu_count() // cpus), len(pending))
+    here = min(workers or max(1, cpu_count() // cpus), runs)
     if cluster is None:
         return LocalExecutor(here, data_dir, note)
     workers = here if cluster.address is None else workers
-    datasets = list(dict.fromkeys(config["dataset"] for config in pending))
     return RayExecutor(cluster, workers, data_dir, datasets, note)
 
 
@@ -173,7 +178,7 @@ Choice = tuple[dict[str, Any], dict[str, Any]]
 """An execution and the account of the calibration that chose it, both as JSON values."""
 
 
-def _choice(
+def choose_execution(
     study: Study,
     directory: Path,
     pending: Sequence[RunConfig],
@@ -384,7 +389,7 @@ def _baseline(config: RunConfig, found: Mapping[str, Record]) -> dict[str, Any]:
     }
 
 
-def _record(
+def record_of(
     answer: Answer, study: Study, execution: dict[str, Any], calibration: dict[str, Any]
 ) -> Record:
     """Return a run's record: the worker's, or one that says why there is none."""

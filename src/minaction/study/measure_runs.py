@@ -24,7 +24,7 @@ from minaction.compaction.compact import compact
 from minaction.data.dataset import Dataset
 from minaction.data.load import load_dataset
 from minaction.errors import CompactionError, InputError
-from minaction.measure.clock import Timer, one_thread, time_program, timer_for, wall_seconds
+from minaction.measure.clock import cpu_timer_for, one_thread, time_program
 from minaction.measure.conditions import ConditionsWatch
 from minaction.measure.environment import code_version, cpu_name, versions
 from minaction.measure.flops import count_macs
@@ -119,7 +119,7 @@ def measure_runs(
     if rounds < 1:
         raise InputError(f"rounds is {rounds}; expected 1 or more")
     where, records = torch.device(device), saved_runs(directory, ())
-    timer = _timer(where)
+    timer = cpu_timer_for(where)
     measured: list[Measurement] = []
     with one_thread(), _no_denormals(), MeasurementFile(directory, setting_of(where)) as file:
         done = {(found.run_id, found.round) for found in file.found}
@@ -280,12 +280,6 @@ def _quantities(model: nn.Module, network: _Network, bench: _Bench) -> tuple[Cos
     )
     found["inference_joules"] = None if reading.value is None else reading.value / len(x)
     return found, reading
-
-
-def _timer(device: torch.device) -> Timer:
-    if device.type == "cpu":
-        return functools.partial(wall_seconds, clock=time.process_time)
-    return timer_for(device)
 
 
 def _infer(model: nn.Module, x: Tensor) -> object:

@@ -32,6 +32,8 @@ class Kind(NamedTuple):
     parameters: int
     ratio: float | str | None
     penalised: bool
+    depth: int | None = None
+    kernel: int | None = None
 
     def __str__(self) -> str:
         return f"{self.model} on {self.dataset}"
@@ -65,7 +67,7 @@ class RunCost:
 
 def kind_of(config: Mapping[str, Any]) -> Kind:
     """Return the kind of a run."""
-    return Kind(*(config.get(key) for key in SPEED_KEYS), penalised=config["lam"] != 0)  # pyright: ignore[reportArgumentType]
+    return Kind(**{key: config.get(key) for key in SPEED_KEYS}, penalised=config["lam"] != 0)  # pyright: ignore[reportArgumentType]
 
 
 def piloted_kinds(kinds: Iterable[Kind]) -> list[Kind]:

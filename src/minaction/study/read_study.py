@@ -1,11 +1,15 @@
-"""Reading study files: a `Study` of what a user wrote, or a `StudyFileError` of one line."""
+"""Reading study files: a `Study` of what a user wrote, or a `StudyFileError` of one line.
+
+Other files of this style, whose tables are other classes, are read by `read_text` and `parse_form`.
+"""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -19,9 +23,11 @@ from minaction.study.toml_text import one_line, shown, shown_key
 
 MAX_BYTES = 1 << 18
 
+Form = TypeVar("Form", bound=Table)
+
 _A_COUNT = "a whole number from 1 to 1,000,000"
 _A_SWITCH = '"auto", true or false'
-_EXPECTED = {
+EXPECTED = {
     "name": "1 to 100 letters, digits, '-', '_' or '.'",
     "seeds": "a whole number from 1 to 10,000",
     "description": "a text of up to 10,000 characters",
@@ -38,6 +44,8 @@ _EXPECTED = {
     "parameters": "a whole number from 1 to 1,000,000,000,000",
     "ratio": 'a number or fraction above 0 and at most 4, such as "2/3", or "golden"',
     "init": '"pytorch" or "he"',
+    "depth": "a whole number from 1 to 64",
+    "kernel": "an odd whole number from 1 to 63",
     "proximal": "true or false",
     "save_weights": "true or false",
     "precision": '"auto", "float32" or "bfloat16"',
@@ -48,6 +56,7 @@ _EXPECTED = {
     "rule": '"largest-non-inferior"',
     "alpha": "a number between 0 and 0.5, both excluded, such as 0.05",
 }
+"""What is to be written under each key."""
 
 
 def load_study(path: str | Path) -> Study:
@@ -57,24 +66,32 @@ def load_study(path: str | Path) -> Study:
         StudyFileError: If it cannot be read or does not describe a study; the message is one line
             that names file, table and key and says what to do.
     """
+    return parse_study(read_text(path, "study file"), source=path)
+
+
+def read_text(path: str | Path, kind: str) -> str:
+    """Read a file of a kind as UTF-8.
+
+    Raises:
+        StudyFileError: If it cannot be read, in one line.
+    """
     try:
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise _error(path, "no such file; give the path of a study file") from None
+        raise _error(path, f"no such file; give the path of a {kind}") from None
     except IsADirectoryError:
-        raise _error(path, "is a directory; give the path of a study file") from None
+        raise _error(path, f"is a directory; give the path of a {kind}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise _error(path, f"cannot be read ({reason}); give a readable study file") from None
+        raise _error(path, f"cannot be read ({reason}); give a readable {kind}") from None
     if len(content) > MAX_BYTES:
-        raise _error(path, f"is larger than {MAX_BYTES:,} bytes; give a study file") from None
+        raise _error(path, f"is larger than {MAX_BYTES:,} bytes; give a {kind}") from None
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _error(path, f"line {line}: is not UTF-8; save the file as UTF-8") from None
-    return parse_study(text, source=path)
 
 
 def parse_study(text: str, *, source: str | Path) -> Study:
@@ -82,6 +99,23 @@ def parse_study(text: str, *, source: str | Path) -> Study:
 
     Raises:
         StudyFileError: If the text is no TOML or does not describe a study.
+    """
+    return parse_form(text, Study, EXPECTED, source=source)
+
+
+def parse_form(
+    text: str, form: type[Form], expected: Mapping[str, str], *, source: str | Path
+) -> Form:
+    """Read the tables of a class from TOML text.
+
+    Args:
+        text: The text.
+        form: The class.
+        expected: What is to be written under each of its tables' keys.
+        source: What error messages call the text.
+
+    Raises:
+        StudyFileError: If the text is no TOML or does not describe one of these.
     """
     if _has_endless_key(text):
         raise _error(source, "cannot be read (a key of too many parts); write it shorter")
@@ -95,11 +129,12 @@ def parse_study(text: str, *, source: str | Path) -> Study:
         )
         raise _error(source, f"cannot be read ({reason}); write it shorter") from None
     if not tables:
-        raise _error(source, "is empty; write at least the tables [study] and [factors]")
+        needed = [f"[{name}]" for name, table in form.model_fields.items() if table.is_required()]
+        raise _error(source, f"is empty; write at least the tables {' and '.join(needed)}")
     try:
-        return Study.model_validate(tables)
+        return form.model_validate(tables)
     except ValidationError as error:
-        raise _error(source, _first_of(error)) from None
+        raise _error(source, _Explainer(form, expected).first_of(error)) from None
 
 
 def _has_endless_key(text: str, parts: int = 100) -> bool:
@@ -123,63 +158,72 @@ def _syntax_problem(text: str, message: str) -> str:
     return f"line {line}, column {column}: {what[:200]}; mend the TOML there"
 
 
-def _first_of(error: ValidationError) -> str:
-    """Describe the first problem and count the others."""
-    problems: dict[tuple[str | int, ...], ErrorDetails] = {}
-    for details in error.errors(include_url=False):
-        problems.setdefault(_place(details), details)
-    place, first = next(iter(problems.items()))
-    more = len(problems) - 1
-    others = f" (and {more:,} more problem{'s' if more > 1 else ''})" if more else ""
-    return _describe(place, first) + others
-
-
 def _place(details: ErrorDetails) -> tuple[str | int, ...]:
     """Return (table, key, level) as far as the error has them, without pydantic's own parts."""
     place = details["loc"]
     return place[:3] if len(place) > 2 and isinstance(place[2], int) else place[:2]
 
 
-def _describe(place: tuple[str | int, ...], details: ErrorDetails) -> str:
-    if not place:
-        return details["msg"]
-    table = str(place[0])
-    if len(place) == 1:
-        return _describe_table(table, details)
-    key = str(place[1])
-    label = f"[{table}] {shown_key(key)}:"
-    if details["type"] == "extra_forbidden":
-        return f"{label} unknown key{_hint(table, key)}"
-    if details["type"] == "missing":
-        return f"{label} is missing; give {_EXPECTED[key]}"
-    level = f" level {int(place[2]) + 1}" if len(place) > 2 else ""
-    if details["type"] == "study":
-        return f"{label}{level and level + ':'} {details['msg']}"
-    value = details["input"]
-    if table == "train" and isinstance(value, list) and key in Factors.model_fields:
-        return f"{label} is {shown(value)}; a list of levels belongs in [factors]"
-    return f"{label}{level} is {shown(value)}; expected {_EXPECTED[key]}"
+class _Explainer:
+    """Says in a line what is wrong with a file of some form.
 
+    Args:
+        form: Its class.
+        expected: What is to be written under each key.
+    """
 
-def _describe_table(table: str, details: ErrorDetails) -> str:
-    label, remedy = f"[{shown_key(table)}]:", f"write a line [{table}] and its keys below it"
-    if details["type"] == "missing":
-        return f"{label} is missing; {remedy}"
-    if details["type"] == "extra_forbidden":
-        return f"{label} unknown table or key{_hint('', table)}"
-    return f"{label} is {shown(details['input'])}; {remedy}"
+    def __init__(self, form: type[Table], expected: Mapping[str, str]) -> None:
+        self._form, self._expected = form, expected
 
+    def first_of(self, error: ValidationError) -> str:
+        """Describe the first problem and count the others."""
+        problems: dict[tuple[str | int, ...], ErrorDetails] = {}
+        for details in error.errors(include_url=False):
+            problems.setdefault(_place(details), details)
+        place, first = next(iter(problems.items()))
+        more = len(problems) - 1
+        others = f" (and {more:,} more problem{'s' if more > 1 else ''})" if more else ""
+        return self._describe(place, first) + others
 
-def _hint(table: str, key: str) -> str:
-    """Say where an unknown key belongs, or which name is near."""
-    homes = [f"[{name}]" for name, keys in _keys() if key in keys and name != table]
-    if homes:
-        return f"; it belongs in {' or '.join(homes)}"
-    return suggest(key, dict(_keys()).get(table, Study.model_fields))
+    def _describe(self, place: tuple[str | int, ...], details: ErrorDetails) -> str:
+        if not place:
+            return details["msg"]
+        table = str(place[0])
+        if len(place) == 1:
+            return self._describe_table(table, details)
+        key = str(place[1])
+        label = f"[{table}] {shown_key(key)}:"
+        if details["type"] == "extra_forbidden":
+            return f"{label} unknown key{self._hint(table, key)}"
+        if details["type"] == "missing":
+            return f"{label} is missing; give {self._expected[key]}"
+        level = f" level {int(place[2]) + 1}" if len(place) > 2 else ""
+        if details["type"] == "study":
+            return f"{label}{level and level + ':'} {details['msg']}"
+        value = details["input"]
+        if table == "train" and isinstance(value, list) and key in Factors.model_fields:
+            (home,) = (name for name, one in self._tables() if one is Factors)
+            return f"{label} is {shown(value)}; a list of levels belongs in [{home}]"
+        return f"{label}{level} is {shown(value)}; expected {self._expected[key]}"
 
+    def _describe_table(self, table: str, details: ErrorDetails) -> str:
+        label, remedy = f"[{shown_key(table)}]:", f"write a line [{table}] and its keys below it"
+        if details["type"] == "missing":
+            return f"{label} is missing; {remedy}"
+        if details["type"] == "extra_forbidden":
+            return f"{label} unknown table or key{self._hint('', table)}"
+        return f"{label} is {shown(details['input'])}; {remedy}"
 
-def _keys() -> Iterator[tuple[str, tuple[str, ...]]]:
-    for name, table in Study.model_fields.items():
-        assert isinstance(table.annotation, type)
-        assert issubclass(table.annotation, Table)
-        yield name, tuple(table.annotation.model_fields)
+    def _hint(self, table: str, key: str) -> str:
+        """Say where an unknown key belongs, or which name is near."""
+        keys = {name: tuple(one.model_fields) for name, one in self._tables()}
+        homes = [f"[{name}]" for name, own in keys.items() if key in own and name != table]
+        if homes:
+            return f"; it belongs in {' or '.join(homes)}"
+        return suggest(key, keys.get(table, self._form.model_fields))
+
+    def _tables(self) -> Iterator[tuple[str, type[Table]]]:
+        for name, field in self._form.model_fields.items():
+            assert isinstance(field.annotation, type)
+            assert issubclass(field.annotation, Table)
+            yield name, field.annotation

@@ -26,6 +26,8 @@ class RunStatus(StrEnum):
     """Lambda killed the network: it predicts no better than chance."""
     FAILED = "failed"
     """An error stopped the run; it is tried again on resume."""
+    STOPPED = "stopped"
+    """A search gave the candidate up before the end of its training; no run of a study ends so."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +26,11 @@ from minaction.objective.objective import EnergyObjective
 from minaction.study.design import RunConfig, model_options, run_id
 from minaction.study.record import Record, RunStatus
 from minaction.study.study_file import BUDGET
+from minaction.study.trial import Trial, inference_seconds
 from minaction.train.evaluate import (
     Evaluation,
     judge,
+    learned,
     measure_energies,
     measure_gauge_fixed,
 )
@@ -59,11 +60,12 @@ def run_one(
     dataset: Dataset,
     execution: Execution,
     baseline: Mapping[str, Any] | None = None,
+    trial: Trial | None = None,
 ) -> FinishedRun:
     """Build, train and evaluate one network.
 
-    The test split is read once, at the end. The record's provenance says what the run can know
-    itself; whoever dispatched it adds the rest.
+    The test split is read once, at the end, and not at all in a trial. The record's provenance says
+    what the run can know itself; whoever dispatched it adds the rest.
 
     Args:
         config: What to run.
@@ -71,21 +73,25 @@ def run_one(
         execution: How the arithmetic is done.
         baseline: Where lambda is a budget: run_id, status, steps and validation accuracies of the
             run it is compared with.
+        trial: Where the run is a candidate of a search: how it is tried.
 
     Raises:
         MinActionError: The configuration does not fit the data, or the baseline did not end well.
     """
     run = prepare_run(config, dataset, baseline)
+    hyperparameters = train_config(config)
+    steps = hyperparameters.total_steps(len(dataset.train))
     training = train(
         run.model,
         dataset,
         run.objective,
-        train_config(config),
+        hyperparameters,
         execution,
         proximal=run.proximal,
         after_validation=run.after_validation,
+        hopeless=trial.hopeless(dataset.validation, steps) if trial else None,
     )
-    return finish_run(run, training, dataset, execution)
+    return finish_run(run, training, dataset, execution, trial)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,9 +174,13 @@ def prepare_run(
 
 
 def finish_run(
-    run: PreparedRun, training: Training, dataset: Dataset, execution: Execution
+    run: PreparedRun,
+    training: Training,
+    dataset: Dataset,
+    execution: Execution,
+    trial: Trial | None = None,
 ) -> FinishedRun:
-    """Measure a trained network and write the record.
+    """Measure a trained network, in a trial on the validation split, and write the record.
 
     `shadow_price` of a budget run is the geometric mean of lambda over the last fifth of the
     training, `lam_final` its last value.
@@ -180,8 +190,10 @@ def finish_run(
         training: How.
         dataset: Its data.
         execution: How the arithmetic was done.
+        trial: Where the run is a candidate of a search: how it is tried.
     """
     config, model = run.config, run.model
+    split = dataset.validation if trial else dataset.test
     metrics: dict[str, Any] = {
         "train_macs_per_step": _per_step(run.macs, config["batch_size"]),
         "train_macs_reason": run.macs.reason,
@@ -194,22 +206,29 @@ def finish_run(
         metrics["lam_final"] = training.history[-1]["lam"]
     layers: dict[str, Any] = {}
     status = RunStatus.DIVERGED
-    if not training.diverged:
-        validation = training.validation
+    validation = training.validation
+    if training.stopped:
+        assert validation is not None
+        status = RunStatus.STOPPED
+        metrics |= _validation_metrics(training, validation, dataset.validation)
+    elif not training.diverged:
         assert validation is not None  # of the last epoch
-        measured = measure_energies(model, dataset.test, run.energies)
-        test = judge(measured.outputs, dataset.test.y, cross_entropy)
-        status = RunStatus.OK if _learned(validation, dataset.validation) else RunStatus.COLLAPSED
-        metrics |= _accuracy_metrics(training, validation, test, dataset)
+        measured = measure_energies(model, split, run.energies)
+        status = RunStatus.OK if learned(validation, dataset.validation) else RunStatus.COLLAPSED
+        metrics |= _validation_metrics(training, validation, dataset.validation)
+        if trial is None:
+            metrics |= _test_metrics(judge(measured.outputs, split.y, cross_entropy), split)
         metrics |= {f"energy_{name}": value for name, value in measured.energies.items()}
         metrics["zero_fraction"] = measured.zero_fraction
         metrics["silent_fraction"] = measured.silent_fraction
-        metrics |= _forward_costs(model, dataset.test)
-        gauge = measure_gauge_fixed(model, dataset.test)
+        metrics |= _forward_costs(model, split)
+        gauge = measure_gauge_fixed(model, split)
         metrics["energy_gauge_fixed"] = gauge.energy
         metrics["energy_gauge_fixed_reason"] = gauge.reason
         metrics["gauge_output_difference"] = gauge.output_difference
         layers = {name: row | gauge.layers.get(name, {}) for name, row in measured.layers.items()}
+        if trial and trial.latency_on:
+            metrics |= inference_seconds(model, split, config["batch_size"], trial.latency_on)
     record = Record(
         run_id=run_id(config),
         status=status,
@@ -218,9 +237,15 @@ def finish_run(
         layers=layers,
         history=training.history,
         provenance=provenance(dataset, execution, run.started)
-        | ({"baseline": run.baseline} if run.baseline else {}),
+        | ({"baseline": run.baseline} if run.baseline else {})
+        | (_of_trial(trial, config, dataset) if trial else {}),
     )
     return FinishedRun(record=record, model=model)
+
+
+def _of_trial(trial: Trial, config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    steps = train_config(config).total_steps(len(dataset.train))
+    return {"trial": {**asdict(trial), "split": "validation", "steps": steps}}
 
 
 def _steering(
@@ -297,15 +322,18 @@ def weights_of(model: nn.Module) -> bytes:
     return save({name: tensor.contiguous() for name, tensor in model.state_dict().items()})
 
 
-def _accuracy_metrics(
-    training: Training, validation: Evaluation, test: Evaluation, dataset: Dataset
-) -> dict[str, Any]:
+def _test_metrics(test: Evaluation, split: Split) -> dict[str, Any]:
     return {
-        "test_samples": len(dataset.test),
-        "val_samples": len(dataset.validation),
+        "test_samples": len(split),
         "test_accuracy": test.accuracy,
         "test_balanced_accuracy": test.balanced_accuracy,
         "test_loss": test.loss,
+    }
+
+
+def _validation_metrics(training: Training, validation: Evaluation, split: Split) -> dict[str, Any]:
+    return {
+        "val_samples": len(split),
         "val_accuracy": validation.accuracy,
         "val_balanced_accuracy": validation.balanced_accuracy,
         "val_loss": validation.loss,
@@ -325,10 +353,3 @@ def _forward_costs(model: nn.Module, split: Split) -> dict[str, float | None]:
     count = count_macs(model, split.x[:MACS_SAMPLES], training=False)
     names = ("macs_dense", "macs_effective", "acs_effective", "weight_bytes", "activation_bytes")
     return {name: None if count.uncounted else getattr(count, name) for name in names}
-
-
-def _learned(validation: Evaluation, split: Split) -> bool:
-    """Whether a network beats always naming the commonest class, by two standard errors."""
-    chance = float(split.y.bincount().max()) / len(split)
-    error = math.sqrt(chance * (1 - chance) / len(split))
-    return validation.predicted_classes > 1 and validation.accuracy > chance + 2 * error

@@ -26,7 +26,7 @@ from minaction.errors import suggest
 from minaction.models.catalog import MODELS, Init
 from minaction.models.ratio import parse_ratio
 from minaction.study.canonical import sha256_of
-from minaction.study.toml_text import shown, toml_value
+from minaction.study.toml_text import shown, toml_tables
 
 MAX_RUNS = 1_000_000
 BUDGET = "budget"
@@ -45,27 +45,31 @@ def _as_levels(value: object) -> object:
     return (value,)
 
 
-def _distinct(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+def distinct(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    """Return levels, of which there is one or more and none twice."""
     if not levels:
-        raise _problem("has no level; give at least one")
+        raise problem("has no level; give at least one")
     seen: set[Level] = set()
     for level in levels:
         if level in seen:
-            raise _problem(f"level {shown(level)} is there twice; give each level once")
+            raise problem(f"level {shown(level)} is there twice; give each level once")
         seen.add(level)
     return levels
 
 
-def _known(kind: str, names: Mapping[str, object]) -> AfterValidator:
+def known_name(kind: str, names: Mapping[str, object]) -> AfterValidator:
+    """Return the validator of a name that must be among `names`."""
+
     def check(name: str) -> str:
         if name not in names:
-            raise _problem(f"unknown {kind} {shown(name)}{suggest(name, names)}")
+            raise problem(f"unknown {kind} {shown(name)}{suggest(name, names)}")
         return name
 
     return AfterValidator(check)
 
 
-def _problem(text: str) -> PydanticCustomError:
+def problem(text: str) -> PydanticCustomError:
+    """Return the error of a file's content that says `text`."""
     return PydanticCustomError("study", "{text}", {"text": text})
 
 
@@ -74,19 +78,27 @@ def _is_ratio(ratio: float | str) -> float | str:
     return ratio
 
 
+def _is_odd(kernel: int) -> int:
+    if kernel % 2 == 0:
+        raise ValueError("even kernels have no centre")
+    return kernel
+
+
 # -0.0 + 0.0 is 0.0: minus zero is no level of its own.
 _OneZero = AfterValidator(lambda number: number + 0.0)
 
-Levels = Annotated[tuple[Level, ...], BeforeValidator(_as_levels), AfterValidator(_distinct)]
-DatasetName = Annotated[str, _known("data set", SOURCES)]
-ModelName = Annotated[str, _known("model", MODELS)]
-EnergyName = Annotated[str, _known("energy", ENERGIES)]
+Levels = Annotated[tuple[Level, ...], BeforeValidator(_as_levels), AfterValidator(distinct)]
+DatasetName = Annotated[str, known_name("data set", SOURCES)]
+ModelName = Annotated[str, known_name("model", MODELS)]
+EnergyName = Annotated[str, known_name("energy", ENERGIES)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), _OneZero]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Margin = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Parameters = Annotated[int, Field(ge=1, le=10**12)]
 Ratio = Annotated[float | str, AfterValidator(_is_ratio)]
+Depth = Annotated[int, Field(ge=1, le=64)]
+Kernel = Annotated[int, Field(ge=1, le=63), AfterValidator(_is_odd)]
 AutoOrBool = Literal["auto"] | bool
 
 
@@ -110,6 +122,8 @@ class Factors(Table):
     Attributes:
         ratio: Width of a hidden layer over that of the one before; see `build_model`.
         init: How layers that a ReLU or a spiking neuron follows start; see `build_model`.
+        depth: Number of layers, of models that take it; see `build_model`.
+        kernel: Size of kernels, of models that take it; see `build_model`.
     """
 
     dataset: Levels[DatasetName]
@@ -123,6 +137,8 @@ class Factors(Table):
     parameters: Levels[Parameters] | None = None
     ratio: Levels[Ratio] | None = None
     init: Levels[Init] | None = None
+    depth: Levels[Depth] | None = None
+    kernel: Levels[Kernel] | None = None
 
 
 class Train(Table):
@@ -133,6 +149,8 @@ class Train(Table):
         validate_every: Steps between two validations; default: those of an epoch.
         ratio: As in `[factors]`; default: every model has its own proportions.
         init: As in `[factors]`; default: every model starts in its own way.
+        depth: As in `[factors]`; default: every model has its own.
+        kernel: As in `[factors]`; default: every model has its own.
         proximal: Lambda acts through proximal steps that take units out, priced by their MACs,
             in place of the loss; for the energy "unit_macs".
     """
@@ -146,6 +164,8 @@ class Train(Table):
     parameters: Parameters = 100_000
     ratio: Ratio | None = None
     init: Init | None = None
+    depth: Depth | None = None
+    kernel: Kernel | None = None
     proximal: bool = False
     save_weights: bool = False
 
@@ -200,21 +220,11 @@ class Study(Table):
 
     @model_validator(mode="after")
     def _one_feasible_crossing(self) -> Self:
-        for key in self._swept():
-            if key in self.train.model_fields_set:
-                raise _problem(f"[factors] {key}: is also in [train]; keep one of the two")
-        for table, given in (("train", self.train), ("factors", self.factors)):
-            if self.train.steps and "epochs" in given.model_fields_set:
-                raise _problem(f"[train] steps: [{table}] has epochs; keep one of the two")
-        if self.train.proximal and set(self.factors.energy) != {PROXIMAL_ENERGY}:
-            raise _problem(
-                f"[train] proximal: takes units out by their MACs; give [factors] energy as "
-                f'"{PROXIMAL_ENERGY}" alone'
-            )
+        check_crossing(self.factors, self.train, "factors")
         if BUDGET not in self.factors.lam and "budget" in self.model_fields_set:
-            raise _problem('[budget]: no lambda is "budget"; add it to lam in [factors]')
+            raise problem('[budget]: no lambda is "budget"; add it to lam in [factors]')
         if self.run_count > MAX_RUNS:
-            raise _problem(
+            raise problem(
                 f"[factors]: the crossing has {self.run_count:,} runs, more than {MAX_RUNS:,}; "
                 "give fewer levels or seeds"
             )
@@ -234,7 +244,7 @@ class Study(Table):
     def levels(self) -> dict[str, tuple[str | int | float, ...]]:
         """Levels of everything a run is configured by, seeds aside; most have just one.
 
-        What the file leaves to the models, `ratio` or `init`, is no key of it.
+        What the file leaves to the models, such as `ratio` or `init`, is no key of it.
         """
         crossed = {
             key: (getattr(self.train, key),) if levels is None else levels
@@ -304,16 +314,32 @@ class Study(Table):
 
     def to_toml(self) -> str:
         """Return the study as TOML with every default spelled out; reading it gives it back."""
-        elsewhere = {*self._swept(), *(["epochs"] if self.train.steps else [])}
+        elsewhere = kept_elsewhere(self.factors, self.train)
         tables = self.model_dump(exclude_none=True, exclude={"train": elsewhere})
         if BUDGET not in self.factors.lam:
             del tables["budget"]
-        return "\n".join(
-            "".join(
-                [f"[{name}]\n", *(f"{key} = {toml_value(value)}\n" for key, value in table.items())]
-            )
-            for name, table in tables.items()
+        return toml_tables(tables)
+
+
+def check_crossing(factors: Factors, train: Train, table: str) -> None:
+    """Raise where what is crossed, a table of some name, and `[train]` do not go together."""
+    for key in _swept(factors):
+        if key in train.model_fields_set:
+            raise problem(f"[{table}] {key}: is also in [train]; keep one of the two")
+    for name, given in (("train", train), (table, factors)):
+        if train.steps and "epochs" in given.model_fields_set:
+            raise problem(f"[train] steps: [{name}] has epochs; keep one of the two")
+    if train.proximal and set(factors.energy) != {PROXIMAL_ENERGY}:
+        raise problem(
+            f"[train] proximal: takes units out by their MACs; give [{table}] energy as "
+            f'"{PROXIMAL_ENERGY}" alone'
         )
 
-    def _swept(self) -> list[str]:
-        return [key for key in Train.model_fields if getattr(self.factors, key, None) is not None]
+
+def kept_elsewhere(factors: Factors, train: Train) -> set[str]:
+    """Return the keys of `[train]` that a file must not repeat."""
+    return {*_swept(factors), *(["epochs"] if train.steps else [])}
+
+
+def _swept(factors: Factors) -> list[str]:
+    return [key for key in Train.model_fields if getattr(factors, key, None) is not None]

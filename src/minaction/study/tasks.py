@@ -1,4 +1,4 @@
-"""What a worker can be asked to do: runs, the calibration of a study, what it measures."""
+"""What a worker can be asked to do: runs, the calibration of a study, looks at what is possible."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ import torch
 
 from minaction.data.dataset import Dataset
 from minaction.data.resident import resident
-from minaction.errors import InputError, MinActionError, StorageError
+from minaction.errors import DeviceError, InputError, MinActionError, StorageError
 from minaction.measure.process_memory import process_memory
 from minaction.study.calibrate import calibrate
 from minaction.study.cells import Cell
 from minaction.study.directory import write_weights
-from minaction.study.feasibility import require_feasible
+from minaction.study.feasibility import infeasibility, require_feasible, unmeasurable
 from minaction.study.run import run_one, weights_of
 from minaction.study.stack_groups import stack_key
 from minaction.study.stack_sizes import choose_stacks
 from minaction.study.stacked_runs import Outcome, Request, run_stacked
+from minaction.study.trial import Trial, require_device
 from minaction.study.worker import Send, Setup
 from minaction.train.execution import Execution
 from minaction.train.memory import Halving
@@ -67,7 +68,12 @@ class Tasks:
         torch.set_flush_denormal(True)  # dying activations would slow the CPU down
         self._load, self._store = functools.cache(load), store
         self._halvings: dict[tuple[Any, ...], Halving] = {}
-        self._does = {"calibrate": self._calibrate, "run": self._run, "measure": self._measure}
+        self._does = {
+            "calibrate": self._calibrate,
+            "run": self._run,
+            "measure": self._measure,
+            "space": self._space,
+        }
 
     def answers(self, task: Message) -> Iterator[Message]:
         """Do a task and yield its answers: one, or one a run of a stack, which says which by `run`.
@@ -123,7 +129,8 @@ class Tasks:
     def _run(self, task: Message) -> Message:
         config = task["config"]
         dataset, execution = self._load(config["dataset"]), Execution(**task["execution"])
-        return self._answer(task, run_one(config, dataset, execution, task.get("baseline")))
+        trial = Trial(**task["trial"]) if "trial" in task else None
+        return self._answer(task, run_one(config, dataset, execution, task.get("baseline"), trial))
 
     def _stacked(self, runs: Sequence[Message]) -> Iterator[tuple[int, Outcome]]:
         config, execution = runs[0]["config"], Execution(**runs[0]["execution"])
@@ -137,6 +144,21 @@ class Tasks:
         if task["weights"] is not None:
             self._store(weights_of(outcome.model), Path(task["weights"]))
         return {"record": json.loads(outcome.record.to_line())}
+
+    def _space(self, task: Message) -> Message:
+        """Say which cells of one model a search cannot try, and why."""
+        try:
+            if task["latency_on"] is not None:
+                require_device(task["latency_on"])
+        except DeviceError as error:
+            return {"infeasible": str(error)}
+        cells = [Cell(**cell) for cell in task["cells"]]
+        problems = [infeasibility(cell, self._load) for cell in cells]
+        if None in problems:
+            cell = cells[problems.index(None)]
+            lack = unmeasurable(cell, task["metrics"], self._load)
+            problems = [problem or lack for problem in problems]
+        return {"problems": problems}
 
     def _measure(self, task: Message) -> Message:
         """Say how many training samples data sets have, and what memory this process took."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date, datetime, time
 
 _SHOWN_CHARACTERS = 60
@@ -20,6 +21,16 @@ def toml_value(value: object) -> str:
     if isinstance(value, date | datetime | time):
         return value.isoformat()
     return repr(value)
+
+
+def toml_tables(tables: Mapping[str, Mapping[str, object]]) -> str:
+    """Spell tables of values in TOML."""
+    return "\n".join(
+        "".join(
+            [f"[{name}]\n", *(f"{key} = {toml_value(value)}\n" for key, value in table.items())]
+        )
+        for name, table in tables.items()
+    )
 
 
 def shown(value: object) -> str:

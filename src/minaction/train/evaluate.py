@@ -97,6 +97,18 @@ def judge(logits: Tensor, y: Tensor, task_loss: TaskLoss) -> Evaluation:
     )
 
 
+def learned(found: Evaluation, split: Split) -> bool:
+    """Whether a network beats always naming the commonest class, by two standard errors.
+
+    Args:
+        found: What it did on the split.
+        split: The split.
+    """
+    chance = float(split.y.bincount().max()) / len(split)
+    error = math.sqrt(chance * (1 - chance) / len(split))
+    return found.predicted_classes > 1 and found.accuracy > chance + 2 * error
+
+
 @torch.no_grad()
 def measure_energies(
     model: nn.Module, split: Split, energies: Mapping[str, Energy]

@@ -22,6 +22,7 @@ class Training:
         train_seconds: Wall-clock seconds of training, evaluation excluded.
         validation: The last validation; None where the training ended before one.
         diverged: The loss became NaN or infinite; training stopped there.
+        stopped: It was given up at a validation before its end.
     """
 
     history: list[dict[str, Any]]
@@ -29,6 +30,7 @@ class Training:
     train_seconds: float
     validation: Evaluation | None
     diverged: bool
+    stopped: bool = False
 
 
 class Logbook:
@@ -41,10 +43,11 @@ class Logbook:
         steps: Optimiser steps so far.
         validation: The last validation.
         diverged: The loss became NaN or infinite.
+        stopped: The training is given up.
     """
 
     def __init__(self, per_epoch: int) -> None:
-        self.steps, self.diverged = 0, False
+        self.steps, self.diverged, self.stopped = 0, False, False
         self.validation: Evaluation | None = None
         self._per_epoch, self._seconds = per_epoch, 0.0
         self._history: list[dict[str, Any]] = []
@@ -75,4 +78,5 @@ class Logbook:
             train_seconds=self._seconds,
             validation=self.validation,
             diverged=self.diverged,
+            stopped=self.stopped,
         )

@@ -81,6 +81,7 @@ def train(
     *,
     proximal: ProximalUnits | None = None,
     after_validation: Sequence[Callable[[int, Evaluation], None]] = (),
+    hopeless: Callable[[int, Evaluation], bool] | None = None,
 ) -> Training:
     """Train `model` in place and validate now and then; the test split is not touched.
 
@@ -93,6 +94,7 @@ def train(
         proximal: What lambda acts through if not the loss: the energy is then only measured, and
             every optimiser step is followed by a proximal one of strength lr * lambda.
         after_validation: Called after every validation with the steps so far and what it found.
+        hopeless: Asked the same; the training is given up where it says so.
 
     Raises:
         InputError: The batch is larger than the training split; the model is as it was.
@@ -111,7 +113,7 @@ def train(
     )
     stream = itertools.chain.from_iterable(epoch() for _ in itertools.repeat(None))
     log = Logbook(len(dataset.train) // config.batch_size)
-    while not log.diverged and log.steps < total:
+    while not (log.diverged or log.stopped) and log.steps < total:
         model.train()
         started = time.perf_counter()
         steps = itertools.islice(stream, min(every, total - log.steps))
@@ -128,6 +130,7 @@ def train(
             log.validated(validation)
             for call in after_validation:
                 call(log.steps, validation)
+            log.stopped = hopeless is not None and hopeless(log.steps, validation)
     return log.training()
 
 
