@@ -52,6 +52,7 @@ COMMANDS = [
     ["data", "fetch"],
     ["data", "check"],
     ["quickstart"],
+    ["search"],
     ["study"],
     ["study", "plan"],
     ["study", "run"],

@@ -1,7 +1,7 @@
 """The arrows of the design: which room may import which, and who may import torch or the network.
 
-`errors -> energy -> objective -> train; models, data -> train; train, measure -> study;
-journal -> stats -> report; all -> cli`.
+`errors -> energy -> objective -> train; models, data -> train; train, measure -> study -> search;
+journal -> stats -> report -> search; all -> cli`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "study": {"errors", "energy", "objective", "data", "models", "measure", "train", "compaction"},
     "stats": {"errors"},
     "report": {"errors", "data", "stats", "study"},
+    "search": {"errors", "models", "stats", "study", "report"},
     "progress": {"errors", "study"},
     "integrations": {"errors", "energy", "objective", "study"},
 }
@@ -51,7 +52,7 @@ TORCH_FREE = (
     *("minaction.study.design", "minaction.study.export", "minaction.study.export_parquet"),
     *("minaction.study.journal", "minaction.study.merge", "minaction.study.plan"),
     *("minaction.study.read_study", "minaction.study.study_file"),
-    *("minaction.report.*", "minaction.stats.*"),
+    *("minaction.report.*", "minaction.search.*", "minaction.stats.*"),
     *("minaction.integrations.mlflow", "minaction.integrations.tensorboard"),
     "minaction.integrations.tracking",
 )

@@ -29,6 +29,7 @@ from minaction.commands import (
     measure,
     report,
     run,
+    search,
     studies,
 )
 from minaction.errors import INTERRUPTED, MinActionError
@@ -51,6 +52,7 @@ app.command()(report.report)
 app.command()(audit.audit)
 app.command()(compact.compact)
 app.command()(measure.measure)
+app.command(help=search.HELP)(search.search)
 app.add_typer(data.app, name="data")
 app.add_typer(studies.app, name="study")
 

@@ -36,7 +36,13 @@ def report(
 
 
 def write_page(directory: Path, output: Path | None = None) -> Path:
-    """Write a study's page and return its path; default: `report.html` in its directory."""
+    """Write the page of a study or search; return its path, by default in its directory."""
+    from minaction.search.directory import holds_search
+
+    if holds_search(directory):
+        from minaction.search.page import write_search_report
+
+        return write_search_report(directory, output)
     from minaction.report.build import write_report
 
     return write_report(directory, output)

@@ -65,6 +65,31 @@ class ExecutorName(StrEnum):
     RAY = "ray"
 
 
+Executor = Annotated[
+    ExecutorName, typer.Option(help="Processes of this machine, or tasks of a Ray cluster.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="With ray: `auto` for the cluster this machine belongs to, or HOST:PORT of its "
+        "head; default: a cluster of this machine's CPUs, for as long as the runs take.",
+        show_default=False,
+    ),
+]
+CpusPerRun = Annotated[
+    int | None, typer.Option(min=1, help="With ray: CPUs and threads of a run; default: 1.")
+]
+GpusPerRun = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="With ray: GPUs reserved for a run, or a part of one (single runs compute on the "
+        "CPU); default: 0.",
+    ),
+]
+
+
 def quickstart(
     out: Annotated[Path, typer.Option(help="Where the study goes.")] = Path("minaction-quickstart"),
 ) -> None:
@@ -100,30 +125,10 @@ def study_run(
             "faster, wherever it can be done, or never."
         ),
     ] = Fleet.AUTO,
-    executor: Annotated[
-        ExecutorName, typer.Option(help="Processes of this machine, or tasks of a Ray cluster.")
-    ] = ExecutorName.LOCAL,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="With ray: `auto` for the cluster this machine belongs to, or HOST:PORT of its "
-            "head; default: a cluster of this machine's CPUs, for as long as the study runs.",
-            show_default=False,
-        ),
-    ] = None,
-    cpus_per_run: Annotated[
-        int | None,
-        typer.Option(min=1, help="With ray: CPUs and threads of a run; default: 1."),
-    ] = None,
-    gpus_per_run: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="With ray: GPUs reserved for a run, or a part of one (single runs compute "
-            "on the CPU); default: 0.",
-        ),
-    ] = None,
+    executor: Executor = ExecutorName.LOCAL,
+    ray_address: RayAddress = None,
+    cpus_per_run: CpusPerRun = None,
+    gpus_per_run: GpusPerRun = None,
     part: PartName = None,
     track: Track = None,
     tracking_uri: TrackingUri = None,
@@ -135,7 +140,7 @@ def study_run(
     study = load_study(spec)
     of_study = None if part is None else Part.of(part)
     rotate_bytes = None if rotate is None else rotate << 20
-    cluster = _cluster(executor, ray_address, cpus_per_run, gpus_per_run)
+    cluster = ray_cluster(executor, ray_address, cpus_per_run, gpus_per_run)
     tracking = live_tracking(track, study, out, tracking_uri)
     with tracking or contextlib.nullcontext():
         _run_study(study, out, workers, data_dir, rotate_bytes, fleet, tracking, cluster, of_study)
@@ -144,9 +149,15 @@ def study_run(
     typer.echo(f"report: {page}")
 
 
-def _cluster(
+def ray_cluster(
     executor: ExecutorName, address: str | None, cpus: int | None, gpus: float | None
 ) -> RayCluster | None:
+    """Return the cluster that options of the command line describe, None for local processes.
+
+    Raises:
+        InputError: They are for Ray, which was not asked for.
+        ClusterError: They describe none.
+    """
     if executor is ExecutorName.RAY:
         from minaction.study.execute_ray import RayCluster
 

@@ -77,13 +77,19 @@ def study_status(
 
 @app.command("verify")
 def study_verify(directory: StudyDir, as_json: AsJson = False) -> None:
-    """Recompute every number of the report from the journal.
+    """Recompute every number of a study's or search's report from its journal.
 
     Exits with 1 if one differs.
     """
     from minaction.report.verify import verify_report
+    from minaction.search.directory import holds_search
 
-    found = verify_report(directory)
+    if holds_search(directory):
+        from minaction.search.verify import verify_search
+
+        found = verify_search(directory)
+    else:
+        found = verify_report(directory)
     if as_json:
         print_json(
             {

@@ -24,7 +24,7 @@ from minaction.compaction.compact import compact
 from minaction.data.dataset import Dataset
 from minaction.data.load import load_dataset
 from minaction.errors import CompactionError, InputError
-from minaction.measure.clock import cpu_timer_for, one_thread, time_program
+from minaction.measure.clock import Timer, cpu_timer_for, one_thread, time_program
 from minaction.measure.conditions import ConditionsWatch
 from minaction.measure.environment import code_version, cpu_name, versions
 from minaction.measure.flops import count_macs

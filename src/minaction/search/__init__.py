@@ -1,0 +1,1 @@
+"""Architecture search under energy: proposes configurations, runs them through `study`."""
