@@ -112,7 +112,9 @@ def test_networks_that_were_not_kept(directory, tmp_path):
         list(compact_runs(copied, [first_run()], CompactionPlan()))
 
 
-def test_a_network_that_cannot_be_compacted_is_named(directory, tmp_path):
+def test_a_network_that_cannot_be_compacted_is_named_and_the_others_are(
+    minaction, directory, tmp_path
+):
     copied = tmp_path / "study"
     shutil.copytree(directory, copied)
     path = copied / "models" / f"{first_run()}.safetensors"
@@ -121,6 +123,12 @@ def test_a_network_that_cannot_be_compacted_is_named(directory, tmp_path):
     save_file(weights, path)
     with pytest.raises(CompactionError, match=rf"run {first_run()} \(mlp\): .*has collapsed"):
         list(compact_runs(copied, (), CompactionPlan()))
+    code, out, err = minaction("compact", copied, "--no-latency", "--json")
+    assert code == 2
+    assert len(json.loads(out)) == 2  # those of the others
+    note, problem = err.splitlines()
+    assert note.startswith(f"note: run {first_run()} (mlp): the network has collapsed")
+    assert "1 network could not be compacted" in problem
 
 
 def test_other_data_than_it_was_trained_on(directory, tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ import typer
 
 from minaction.commands.model_inputs import StudyOrTarget, Weights, is_study
 from minaction.commands.options import AsJson, DataDir, print_json, text_of
-from minaction.errors import InputError
+from minaction.errors import CompactionError, InputError
 
 if TYPE_CHECKING:
     from minaction.compaction.latency import Runtime
@@ -70,6 +70,7 @@ def compact(
     as_json: AsJson = False,
 ) -> None:
     """Remove the units that do nothing, and time it."""
+    failed: list[CompactionError] = []
     _check_place(out, onnx=onnx)
     if is_study(target):
         if weights or dataset or calibration or held_out:
@@ -85,7 +86,9 @@ def compact(
             fine_tune_epochs=fine_tune,
             runtimes=_runtimes(latency),
         )
-        compacted = compact_runs(target, run or (), plan, data_dir=text_of(data_dir))
+        compacted = compact_runs(
+            target, run or (), plan, data_dir=text_of(data_dir), skipped=_noting_in(failed)
+        )
     else:
         if run or fine_tune:
             raise InputError(f"--run and --fine-tune are for a study's directory, {target} is none")
@@ -101,6 +104,17 @@ def compact(
             )
         ]  # fmt: skip
     _show(compacted, out, onnx=onnx, as_json=as_json)
+    if failed:
+        some = f"{len(failed)} network{'s' * (len(failed) > 1)}"
+        raise CompactionError(f"{target}: {some} could not be compacted, for the reasons above")
+
+
+def _noting_in(failed: list[CompactionError]) -> Callable[[CompactionError], None]:
+    def note(error: CompactionError) -> None:
+        failed.append(error)
+        typer.echo(f"note: {error}", err=True)
+
+    return note
 
 
 def _show(

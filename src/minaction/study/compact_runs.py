@@ -92,6 +92,7 @@ def compact_runs(
     plan: CompactionPlan,
     *,
     data_dir: str | None = None,
+    skipped: Callable[[CompactionError], object] | None = None,
 ) -> Iterator[CompactedRun]:
     """Compact the saved networks of a study's runs, one after the other.
 
@@ -103,6 +104,8 @@ def compact_runs(
         run_ids: Which runs; none for all that ended well.
         plan: What to do.
         data_dir: Where data sets are looked for first.
+        skipped: Is told of a network that cannot be compacted, and the others follow; default: that
+            is an error.
 
     Raises:
         StudyDirectoryError: It is no study, or a run's weights were not saved.
@@ -111,12 +114,16 @@ def compact_runs(
     """
     load = functools.cache(lambda name: load_dataset(name, data_dir))
     for record in saved_runs(directory, run_ids):
+        dataset = dataset_of(record, load)
         try:
-            yield _compact_run(Path(directory), record, dataset_of(record, load), plan)
+            compacted = _compact_run(Path(directory), record, dataset, plan)
         except CompactionError as error:
-            raise CompactionError(
-                f"run {record.run_id} ({record.config['model']}): {error}; or choose other runs"
-            ) from error
+            named = f"run {record.run_id} ({record.config['model']}): {error}"
+            if skipped is None:
+                raise CompactionError(named) from error
+            skipped(CompactionError(named))
+        else:
+            yield compacted
 
 
 def saved_runs(directory: str | Path, run_ids: Sequence[str]) -> list[Record]:
