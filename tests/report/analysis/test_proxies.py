@@ -100,8 +100,8 @@ def test_one_size_of_two_architectures_gives_estimates_and_no_interval(planted):
         for row in scope(found, "after", name).values():
             assert row["spearman"]["low"] is None
     assert scope(found, "after", "all networks")["macs_dense"]["spearman"]["estimate"] > 0.8
-    assert "no proxy is to be trusted, at best" in found["verdict"][0]
-    assert "[no interval]" in found["verdict"][0]
+    assert "undecided, there are too few cases for an interval" in found["verdict"][0]
+    assert "trusted" not in found["verdict"][0]
 
 
 def test_where_only_lambda_differs_the_energy_tells_costs_after_compaction_alone(found):
@@ -274,6 +274,13 @@ def test_few_networks_say_nothing(planted):
     assert found == {
         "reason": f"{few}; left out: measurements of 1 runs that are no ok runs of this study"
     }
+
+
+def test_architectures_of_few_networks_are_undecided(planted):
+    _, records, measurements = planted
+    first = {r.run_id for r in records if (r.config["seed"], r.config["parameters"]) == (0, 10_000)}
+    found = proxy_fidelity(records, [one for one in measurements if one.run_id in first])
+    assert "no architecture has enough networks for an interval" in found["verdict"][1]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 10**400, True, "many"])

@@ -57,11 +57,19 @@ def trusted(row: dict[str, Any]) -> bool:
     return low is not None and low > TRUSTED
 
 
+def decided(scope: dict[str, Any]) -> bool:
+    """Return whether there is an interval of any proxy in a scope."""
+    return any(row["spearman"]["low"] is not None for row in scope["proxies"])
+
+
 def across(scopes: Sequence[dict[str, Any]]) -> str:
     """Say which proxies are to be trusted across all networks, and how the energies do."""
     known = [row for row in scopes[0]["proxies"] if row["spearman"]["estimate"] is not None]
     ranked = sorted(known, key=lambda row: -row["spearman"]["estimate"])
     good, n = [row for row in ranked if trusted(row)], scopes[0]["n"]
+    if ranked and not decided(scopes[0]):
+        best = listed(ranked[:1], n)
+        return f"undecided, there are too few cases for an interval; highest {best}"
     said = f"to be trusted {listed(good[:SHOWN], n)}" if good else "no proxy is to be trusted"
     if not good and ranked:
         said += f", at best {listed(ranked[:1], n)}"
@@ -71,7 +79,9 @@ def across(scopes: Sequence[dict[str, Any]]) -> str:
 
 def within(scopes: Sequence[dict[str, Any]]) -> str:
     """Say in how many architectures the best proxies and the energies are to be trusted."""
-    models = scopes[1:-1]
+    models = [scope for scope in scopes[1:-1] if decided(scope)]
+    if not models:
+        return "undecided, no architecture has enough networks for an interval"
     count = {
         row["proxy"]: sum(trusted(scope["proxies"][place]) for scope in models)
         for place, row in enumerate(scopes[0]["proxies"])
