@@ -801,7 +801,10 @@ def test_plan(cli, tmp_path, monkeypatch):
     )
     assert [line.split()[0] for line in lines if re.match(r" +\d+  +\d+", line)][:2] == ["1", "2"]
     assert "  GPU  not measured" in lines
-    assert "stacks (--fleet): not tried: all times are of runs done one at a time" in lines
+    assert (
+        "stacks (--fleet): not tried: times and memory are those of runs done one at a time"
+        in lines
+    )
     assert sum(" 2x mlp on digits, activation" in line for line in lines) == 2
     assert list(tmp_path.iterdir()) == [spec]
 

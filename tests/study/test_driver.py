@@ -271,15 +271,22 @@ def test_runs_are_stacked_on_demand_and_the_records_say_so(stacked):
 
 def test_a_resume_stacks_what_its_records_were_stacked_as(stacked, tmp_path):
     copied = shutil.copytree(stacked[0], tmp_path / "copy")
-    journal = copied / JOURNAL_NAME
-    lines = journal.read_text().splitlines(keepends=True)
-    left_out = [line for line in lines if json.loads(line)["config"]["model"] == "mlp"][:3]
-    journal.write_text("".join(line for line in lines if line not in left_out))
+    journal, chosen = copied / JOURNAL_NAME, PLAIN | {"channels_last": True}
+    records = [json.loads(line) for line in journal.read_text().splitlines()]
+    for record in records:  # as if single runs were done in another way than stacks
+        record["provenance"]["calibration"]["execution"] = chosen
+    mlps = [record for record in records if record["config"]["model"] == "mlp"]
+    (gru, *_) = (record for record in records if record["config"]["model"] == "gru")
+    ids = {record["run_id"] for record in [*mlps[:3], gru]}
+    kept = [record for record in records if record["run_id"] not in ids]
+    journal.write_text("".join(json.dumps(record) + "\n" for record in kept))
     outcome, events = run(FLEET, copied, workers=1)  # auto
-    assert outcome == Outcome(total=8, ran=3, failed=0)
+    assert outcome == Outcome(total=8, ran=4, failed=0)
     assert not [text for kind, text, *_ in events if kind == "note"]
-    ids = {json.loads(line)["run_id"] for line in left_out}
     again = [record for record in latest_records(copied) if record.run_id in ids]
+    assert {r.run_id for r in again if r.provenance["execution"] == chosen} == {gru["run_id"]}
+    again = [record for record in again if record.config["model"] == "mlp"]
+    assert [record.provenance["execution"] for record in again] == [PLAIN] * 3
     runs_of = [record.provenance.get("stacked", {}).get("runs") for record in again]
     assert sorted(runs_of, key=str) == [2, 2, None]
 

@@ -79,7 +79,7 @@ class Evaluations:
             execution, calibration = self._execution
             tasks = [self._task(config, execution) for config in missing]
             for answer in self._executor.map(tasks):
-                record = record_of(answer, self._crossing, execution, calibration)
+                record = record_of(answer, self._crossing, calibration)
                 self._journal.append(record)
                 self.records[record.run_id] = record
                 self.ran += 1

@@ -24,7 +24,7 @@ from minaction.study.execute_ray import RayCluster, RayExecutor
 from minaction.study.journal import Journal, read_records
 from minaction.study.parts import Part
 from minaction.study.record import Record, RunStatus
-from minaction.study.stack_groups import FleetMode, grouped, stackable
+from minaction.study.stack_groups import FleetMode, grouped, kind_name, stackable
 from minaction.study.study_file import BUDGET, Study
 
 STACKED_EXECUTION = {"precision": "float32", "compile": False, "channels_last": False}
@@ -146,11 +146,13 @@ def _run_all(
         raise
     failed = 0
     with announced(directory, executor.workers, len(journal.finished)):
-        stacks = calibration.get("stacked", {}) if fleet != "off" else {}
-        group = functools.partial(grouped, sizes=stacks, workers=executor.workers)
-        for tasks in _waves(study, directory, pending, execution, group):
+        stacked = calibration.get("stacked", {})
+        execution_of = functools.partial(_execution_of, execution=execution, stacked=stacked)
+        sizes = stacked if fleet != "off" else {}
+        group = functools.partial(grouped, sizes=sizes, workers=executor.workers)
+        for tasks in _waves(study, directory, pending, execution_of, group):
             for answer in executor.map(tasks):
-                record = record_of(answer, study, execution, calibration)
+                record = record_of(answer, study, calibration)
                 journal.append(record)
                 failed += record.status is RunStatus.FAILED
                 listener.finished(record)
@@ -333,11 +335,19 @@ def describe_execution(execution: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
+def _execution_of(
+    config: RunConfig, execution: dict[str, Any], stacked: Mapping[str, int]
+) -> dict[str, Any]:
+    """Return how a run is done: as stacks are where its kind is stacked, also if it is alone."""
+    as_stacks = kind_name(config["model"], config["dataset"]) in stacked
+    return STACKED_EXECUTION if as_stacks and not config.get("proximal") else execution
+
+
 def _waves(
     study: Study,
     directory: Path,
     pending: Sequence[RunConfig],
-    execution: dict[str, Any],
+    execution_of: Callable[[RunConfig], dict[str, Any]],
     group: Callable[[Sequence[RunConfig]], Iterator[list[RunConfig]]],
 ) -> Iterator[Iterator[dict[str, Any]]]:
     """Yield the tasks, those with a budget last: they need the records of their baselines."""
@@ -345,7 +355,7 @@ def _waves(
     plain = [config for config in pending if config["lam"] != BUDGET]
 
     def task(config: RunConfig) -> dict[str, Any]:
-        return _task(study, directory, config, execution)
+        return _task(study, directory, config, execution_of(config))
 
     yield (_together([task(config) for config in runs]) for runs in group(plain))
     if steered:
@@ -389,9 +399,7 @@ def _baseline(config: RunConfig, found: Mapping[str, Record]) -> dict[str, Any]:
     }
 
 
-def record_of(
-    answer: Answer, study: Study, execution: dict[str, Any], calibration: dict[str, Any]
-) -> Record:
+def record_of(answer: Answer, study: Study, calibration: dict[str, Any]) -> Record:
     """Return a run's record: the worker's, or one that says why there is none."""
     common = {
         "study_sha256": study.sha256,
@@ -402,7 +410,7 @@ def record_of(
         fields = answer.content["record"]
         status, provenance = RunStatus(fields["status"]), {**fields["provenance"], **common}
         return Record(**{**fields, "status": status, "provenance": provenance})
-    config = answer.task["config"]
+    config, execution = answer.task["config"], answer.task["execution"]
     provenance = {"versions": versions(), "code_version": code_version(), "execution": execution}
     return Record(
         run_id=run_id(config),

@@ -22,7 +22,7 @@ CORES = (1, 2, 16)
 CALIBRATION_SECONDS = 60.0
 """The most that a plan spends on the calibration; a study of many hours may spend more."""
 NOT_MEASURED = "not measured"
-NOT_TRIED = "not tried: all times are of runs done one at a time"
+NOT_TRIED = "not tried: times and memory are those of runs done one at a time"
 
 
 @dataclass(frozen=True, kw_only=True)
