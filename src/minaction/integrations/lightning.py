@@ -141,7 +141,7 @@ def _logs(trainer: Trainer, step: int) -> bool:
 
 
 def _ends_epoch(trainer: Trainer) -> bool:
-    """Return whether the optimiser step that is under way, of one batch or several, is the last."""
+    """Return whether the optimiser step under way, of one batch or several, ends an epoch."""
     batches, together = trainer.num_training_batches, trainer.accumulate_grad_batches
     # batches may be infinitely many as far as is known before the last is there
     in_last = trainer.fit_loop.batch_idx // together == (batches - 1) // together

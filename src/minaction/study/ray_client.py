@@ -155,7 +155,7 @@ def _join(setup: RaySetup) -> None:
             raise ClusterError(f"no Ray cluster can be started here ({_said(error)})") from error
         hint = ""
         if setup.address != "auto" and AUTHENTICATION not in os.environ:
-            hint = f"; if it asks for a token, as Ray's do by default, set {AUTHENTICATION}=token"
+            hint = f"; if it asks for a token, as Ray's may, set {AUTHENTICATION}=token"
         where = f"no Ray cluster can be joined at {setup.address}"
         raise ClusterError(f"{where} ({_said(error)}){hint}") from error
 
