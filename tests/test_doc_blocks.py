@@ -167,6 +167,21 @@ def test_a_block_says_what_is_done_with_it(block):
         assert parse_study(block.text, source=block.page).run_count
 
 
+@pytest.mark.parametrize(
+    ("page", "room", "front_door"),
+    [
+        ("add-an-energy", "energy", {"src/minaction/__init__.py"}),
+        ("add-a-model", "models", set()),
+        ("add-a-data-set", "data", set()),
+    ],
+)
+def test_an_addition_takes_one_room(page, room, front_door):
+    marks = [INTO.fullmatch(block.mark) for block in blocks_of(f"docs/howto/{page}.md")]
+    files = {mark[1] for mark in marks if mark}
+    assert {file for file in files if not file.startswith(f"src/minaction/{room}/")} == front_door
+    assert len(files - front_door) >= 2
+
+
 def test_the_study_file_in_the_readme_is_the_recipe():
     (block,) = (b for b in BLOCKS if b.page == "README.md" and b.language == "toml")
     shown = parse_study(block.text, source="README.md")

@@ -73,7 +73,6 @@ def test_every_command_has_its_help_on_the_page(site):
     assert "## minaction study\n" not in text
 
 
-@pytest.mark.slow
 def test_the_site_builds_strictly():
     pytest.importorskip("zensical", reason="needs the extra `docs`")
     done = subprocess.run(
