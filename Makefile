@@ -51,6 +51,7 @@ bench: setup
 	$(BIN)/python benchmarks/against_lightning.py --out results/benchmarks/against_lightning.json
 	$(BIN)/python benchmarks/journal_scale.py --out results/benchmarks/journal_scale.json
 	$(BIN)/python benchmarks/plan_accuracy.py --out results/benchmarks/plan_accuracy.json
+	$(BIN)/python benchmarks/doc_pages.py --out results/benchmarks/doc_pages.json
 	$(BIN)/python benchmarks/ray_overhead.py --out results/scale/ray_overhead.json
 
 clean:

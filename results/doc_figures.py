@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from doc_comparison import counts_section, meters_section
 from doc_findings import findings_in_full, findings_table
+from doc_howto import PAGES as HOW_TO
+from doc_howto import time_section
 from doc_proxy import proxy_section
 from doc_scale import journal_section, limits_section, ray_section, throughput_section
 from doc_sections import (
@@ -33,6 +36,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "compact": compact_section,
         "speed": speed_section,
     },
+    **{f"docs/howto/{page}.md": {"time": partial(time_section, page)} for page in HOW_TO},
     "docs/comparison.md": {
         "counts": counts_section,
         "pruning": pruning_table,
