@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from doc_comparison import counts_section, meters_section
+from doc_efficiency import efficiency_section
 from doc_findings import findings_in_full, findings_table
 from doc_howto import PAGES as HOW_TO
 from doc_howto import time_section
@@ -53,6 +54,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "findings": findings_in_full,
         "sweep": sweep_section,
         "budget": budget_section,
+        "efficiency": efficiency_section,
         "proxy": proxy_section,
     },
 }

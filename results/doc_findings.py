@@ -19,7 +19,7 @@ Row = tuple[Finding, str, dict[str, Any] | None]
 """A finding, the folder that tests it, and the verdict; None: not measured yet."""
 
 DECIDING = {1: 2, 2: 1, 3: 1}
-"""How many of a verdict's sentences say it in short."""
+"""How many of a verdict's sentences say it in short; finding 3 has a table for the others."""
 
 
 @functools.cache
@@ -76,7 +76,8 @@ def in_full(row: Row) -> str:
             f"{head}Published: {finding.published}. Not measured yet; `minaction study run "
             f"recipes/{folder}.toml --out results/{folder}` measures it.\n"
         )
-    because = "".join(f"- {sentence}\n" for sentence in verdict["because"])
+    sentences = verdict["because"][:1] if finding.number == 3 else verdict["because"]
+    because = "".join(f"- {sentence}\n" for sentence in sentences)
     return (
         f"{head}Published: {finding.published}. Here, in [results/{folder}](../results/{folder}): "
         f"**{verdict['verdict']}**.\n\n{because}\nRule: {verdict['rule']}.\n"

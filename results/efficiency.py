@@ -20,14 +20,19 @@ from typing import Any
 from minaction.data.sources import SOURCES
 from minaction.errors import InputError, MinActionError
 from minaction.report.analysis.efficiency_gains import efficiency_verdict
-from minaction.report.efficiency import TUNING_SEEDS, UNITS, efficiency, setting_text
+from minaction.report.efficiency import (
+    TUNING_SEEDS,
+    UNIT_NAMES,
+    UNITS,
+    efficiency,
+    setting_text,
+)
 from minaction.study.design import run_id, runs
 from minaction.study.directory import load_study_directory, write_text_atomically
 from minaction.study.journal import latest_records
 
 RESULTS = Path(__file__).parent
 DIRECTORIES = [RESULTS / "efficiency", RESULTS / "efficiency_small"]
-UNIT_NAMES = {"steps": "steps", "macs": "MACs", "seconds": "seconds"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,6 +27,11 @@ CONVENTIONAL = ("mlp", "cnn", "gru", "tcn", "transformer")
 """Models of which the best sets the target and is what the others are compared with."""
 
 UNITS = ("steps", "macs", "seconds")
+UNIT_NAMES = {
+    "steps": "optimiser steps",
+    "macs": "training MACs",
+    "seconds": "training seconds",
+}
 """Optimiser steps; MACs of forward and backward passes; seconds of training, evaluation aside."""
 
 SHARE = 0.95

@@ -7,7 +7,8 @@ from typing import Any
 
 from minaction.report.analysis.architecture import LARGE, SMALL
 from minaction.report.analysis.efficiency_gains import LEAST, MOST
-from minaction.report.figures_compared import UNIT_NAMES, escaped
+from minaction.report.efficiency import UNIT_NAMES
+from minaction.report.figures_compared import escaped
 from minaction.report.forest import Forest, effect_forest, gain_forests
 from minaction.report.panels import Figure, Panel
 from minaction.report.traces import DASHED_TICK, Spec, error_bars, specification, style, thin

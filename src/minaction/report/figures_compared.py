@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from minaction.report.efficiency import UNITS
+from minaction.report.efficiency import UNIT_NAMES, UNITS
 from minaction.report.formatting import lam as lam_text
 from minaction.report.fronts import RESAMPLES
 from minaction.report.lambda_table import label
@@ -24,12 +24,6 @@ from minaction.report.traces import (
 
 GREY = "#8a8f96"
 """Of what belongs to no group, seen on light and on dark ground alike."""
-
-UNIT_NAMES = {
-    "steps": "optimiser steps",
-    "macs": "training MACs",
-    "seconds": "training seconds",
-}
 
 
 def pareto_figure(fronts: Sequence[dict[str, Any]]) -> Figure | None:

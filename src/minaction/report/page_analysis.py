@@ -8,8 +8,7 @@ from typing import Any
 from minaction.report import formatting as write
 from minaction.report.analysis.crossing import described
 from minaction.report.analysis.factorial import Table
-from minaction.report.efficiency import setting_text
-from minaction.report.figures_compared import UNIT_NAMES
+from minaction.report.efficiency import UNIT_NAMES, setting_text
 from minaction.report.forest import effect_name
 from minaction.report.markup import cell, details, element, row_heading, table
 from minaction.report.tables import Findings

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minaction.report import formatting as write
-from minaction.report.efficiency import UNITS
-from minaction.report.figures_compared import UNIT_NAMES
+from minaction.report.efficiency import UNIT_NAMES, UNITS
 from minaction.report.fronts import RESAMPLES
 from minaction.report.markup import cell, details, row_heading, table
 from minaction.report.tables import Findings

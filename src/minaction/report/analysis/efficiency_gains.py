@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minaction.report.analysis.verdict import Finding, Verdict, Word, overall
-from minaction.report.efficiency import CONVENTIONAL, UNITS
+from minaction.report.efficiency import CONVENTIONAL, UNIT_NAMES, UNITS
 from minaction.study.study_file import Study
 
 ENERGY_FIRST = ("dual-pathway", "lagrangian")
@@ -49,13 +49,12 @@ def efficiency_verdict(study: Study, found: dict[str, Any]) -> Verdict:
     if not gains:
         because = [f"no gains: {found['reason'] or 'the histories have no costs to compare'}"]
         return Verdict(finding=FINDING, word=Word.NOT_DECIDED, because=because)
-    by_unit = {
-        unit: overall(by_modality([row for row in gains if row["unit"] == unit]))
-        for unit in UNITS
-        if any(row["unit"] == unit for row in gains)
-    }
+    of_unit = {unit: [row for row in gains if row["unit"] == unit] for unit in UNITS}
+    by_unit = {unit: overall(by_modality(rows)) for unit, rows in of_unit.items() if rows}
     words = set(by_unit.values())
-    said = "; ".join(f"{word} in {unit}" for unit, word in by_unit.items())
+    said = "; ".join(
+        f"{word} in {UNIT_NAMES[unit]}: {tally(of_unit[unit])}" for unit, word in by_unit.items()
+    )
     return Verdict(
         finding=FINDING,
         word=words.pop() if len(words) == 1 else Word.NOT_DECIDED,
@@ -82,6 +81,15 @@ def judged(row: dict[str, Any]) -> Word:
     return Word.CONTRADICTED if row["high"] < LEAST else Word.NOT_DECIDED
 
 
+def tally(gains: list[dict[str, Any]]) -> str:
+    """Say for how many of the gains the finding holds, and for how many it does not."""
+    words = [row["verdict"] for row in gains]
+    return (
+        f"{words.count(Word.SUPPORTED)} of {len(words)} pairs of architecture and modality gain, "
+        f"{words.count(Word.CONTRADICTED)} do not"
+    )
+
+
 def sentence(row: dict[str, Any]) -> str:
     """Say what one model gains in one modality and unit."""
     reach = (
@@ -89,7 +97,6 @@ def sentence(row: dict[str, Any]) -> str:
         if row["low"] is None
         else f"95 % interval {100 * row['low']:.0f} to {100 * row['high']:.0f}"
     )
-    return (
-        f"{row['modality']} \u00b7 {row['model']} \u00b7 {row['unit']}: {100 * row['gain']:.0f} % "
-        f"({reach}, n = {row['n']}) on {', '.join(row['reference'])}: {row['verdict']}"
-    )
+    where = f"{row['modality']} \u00b7 {row['model']} \u00b7 {UNIT_NAMES[row['unit']]}"
+    gain = f"{100 * row['gain']:.0f} % ({reach}, n = {row['n']})"
+    return f"{where}: {gain} on {', '.join(row['reference'])}: {row['verdict']}"

@@ -7,8 +7,7 @@ from typing import Any
 
 from minaction.report import formatting as write
 from minaction.report.analysis.posthoc import ALPHA
-from minaction.report.efficiency import UNITS
-from minaction.report.figures_compared import UNIT_NAMES
+from minaction.report.efficiency import UNIT_NAMES, UNITS
 from minaction.report.frame import STATUSES
 from minaction.report.fronts import RESAMPLES
 from minaction.report.paper.drawing import Missing

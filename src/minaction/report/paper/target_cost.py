@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from minaction.report import formatting as write
-from minaction.report.efficiency import UNITS
-from minaction.report.figures_compared import UNIT_NAMES
+from minaction.report.efficiency import UNIT_NAMES, UNITS
 from minaction.report.paper.drawing import Drawing, Missing, Panel
 from minaction.report.paper.style import Look, entries, looks
 from minaction.report.tables import Findings
