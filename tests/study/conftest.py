@@ -8,7 +8,11 @@ from real_study import StudyRun, tasks_in
 
 @pytest.fixture(scope="module")
 def launch(tmp_path_factory):
-    """Start `minaction study run`; what is still running at the end is killed."""
+    """Start `minaction study run`; what is still running at the end is killed.
+
+    Runs are not stacked unless a test says so: whether that is faster depends on what else the
+    machine does, and records of stacked runs are rounded otherwise.
+    """
     started = []
 
     def start(study, out, workers=1, options=()):
@@ -16,7 +20,8 @@ def launch(tmp_path_factory):
         spec, scratch = folder / "study.toml", folder / "tmp"
         spec.write_text(study.to_toml())
         scratch.mkdir()
-        started.append(StudyRun(spec, out, scratch, ["--workers", str(workers), *options]))
+        fleet = [] if "--fleet" in options else ["--fleet", "off"]
+        started.append(StudyRun(spec, out, scratch, ["--workers", str(workers), *fleet, *options]))
         return started[-1]
 
     yield start

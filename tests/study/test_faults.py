@@ -179,7 +179,7 @@ def test_a_second_driver_is_refused_and_the_first_goes_on(launch, tmp_path):
 
 def test_runs_that_fail_do_not_stop_the_others_and_are_tried_again(launch, tmp_path):
     study, out = study_of(seeds=2, epochs=20), tmp_path / "study"
-    run = launch(study, out, options=("--fleet", "off"))  # or the calibration would try stacks
+    run = launch(study, out)
     assert wait_until(lambda: (out / ACTIVITY_NAME).exists())
     for _ in range(MAX_ATTEMPTS):  # the one worker is given the same run again and again
         wait_until(lambda: running_workers(run.scratch))[0].kill()

@@ -54,8 +54,8 @@ class Part:
         """Return the part's runs, in the order of the crossing.
 
         Runs are dealt out by their ids, which are hashes, each to the part that has fewest: so the
-        parts are the same on every machine, have runs of all kinds, and are about as large. A
-        baseline and the budget runs that need its record are dealt out as one, before the others.
+        parts are the same on every machine, mixed, and about as large. A baseline and the budget
+        runs that need its record are dealt out as one, before the others.
 
         Raises:
             InputError: There are more parts than runs that can be apart.
