@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from tiny_search import search_of
 
+from minaction.commands.search import HELP
 from minaction.errors import StudyFileError
 from minaction.search.search_file import load_search
 
@@ -14,13 +16,25 @@ def test_a_search_is_what_its_own_spelling_says(tmp_path):
     (tmp_path / "again.toml").write_text(search.to_toml())
     again = load_search(tmp_path / "again.toml")
     assert (again, again.sha256) == (search, search.sha256)
-    assert search.trial == {"floor": None, "patience": 0.25, "latency_on": None}
+    assert search.trial == {"floor": None, "patience": 0.5, "latency_on": None}
 
 
 def test_a_description_decides_nothing(tmp_path):
     plain = search_of(tmp_path / "a.toml")
     told = search_of(tmp_path / "b.toml", ('name = "tiny"', 'name = "tiny"\ndescription = "long"'))
     assert plain.sha256 == told.sha256
+
+
+def test_what_the_help_shows_is_a_search(tmp_path):
+    shown = HELP.split("\b\n")[1].split("\n\n")[0]
+    (tmp_path / "search.toml").write_text(shown)
+    assert load_search(tmp_path / "search.toml").name == "my-search"
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "myo_readings"])
+def test_recipes_are_searches(name):
+    recipe = Path(__file__).parents[2] / "recipes" / f"search_{name}.toml"
+    assert {"accuracy", "energy_gauge_fixed", "macs"} == set(load_search(recipe).search.objectives)
 
 
 BAD = {

@@ -19,25 +19,32 @@ from minaction.commands.run import (
 )
 from minaction.errors import StoppedError, StudyFailedError
 
-HELP = """Search networks under energy, or go on with a search, and write its report.
+HELP = """Search networks under energy, or go on with a search.
 
-A search file names a space of networks, what is sought in it and how. The shortest one:
+A search file names a space of networks, what is sought in it and how. The
+shortest one:
 
 \b
   [search]
   name = "my-search"
-  objectives = ["accuracy", "energy_gauge_fixed"]   # or macs, latency, parameters; two or three
+  objectives = ["accuracy", "energy_gauge_fixed"]
   sampler = "tpe"               # or nsga2, random
-  evaluations = 100
+  evaluations = 20
   [space]                       # like [factors] of a study
   dataset = "fashion-mnist"
-  model = ["mlp", "cnn", "dual-pathway"]
+  model = ["mlp", "cnn"]
+  depth = [1, 2, 3]
   parameters = [10_000, 30_000, 100_000]
   lam = [0, 1e-4, 1e-2]
 
-Candidates are judged on the validation split alone. The front is trained again with other seeds;
-what the file's rule chooses from it is trained with 10 more and measured on the test split, in
-DIR/chosen-ID. DIR/search.toml, written by the first run, spells out every default.
+Objectives are two or three of accuracy, energy_gauge_fixed, macs, latency and
+parameters.
+
+Candidates are judged on the validation split alone. What is finished is kept:
+the same command goes on after Ctrl-C or a kill, and writes the report. The
+front is trained again with other seeds; what the file's rule chooses from it is
+trained with 10 more and measured on the test split, in DIR/chosen-ID.
+DIR/search.toml, written by the first run, spells out every default.
 """
 
 
@@ -51,7 +58,7 @@ def search(
     cpus_per_run: CpusPerRun = None,
     gpus_per_run: GpusPerRun = None,
 ) -> None:
-    """Search networks under energy, or go on with a search, and write its report."""
+    """Search networks under energy, or go on with a search."""
     from minaction.progress import progress_listener
     from minaction.search.directory import chosen_directory
     from minaction.search.page import read_search

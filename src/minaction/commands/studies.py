@@ -77,9 +77,9 @@ def study_status(
 
 @app.command("verify")
 def study_verify(directory: StudyDir, as_json: AsJson = False) -> None:
-    """Recompute every number of a study's or search's report from its journal.
+    """Recompute every number of the report from the journal.
 
-    Exits with 1 if one differs.
+    Takes the directory of a search as well. Exits with 1 if one differs.
     """
     from minaction.report.verify import verify_report
     from minaction.search.directory import holds_search

@@ -92,13 +92,10 @@ def confirmed_front(search: Search, records: Sequence[Record]) -> Front | None:
     """Return the front of means over the seeds that confirm it, None where there is none yet."""
     names, found = search.search.objectives, {record.run_id: record for record in records}
     first = first_front(search, records)
-    again = {
-        record.run_id: [found[run_id(config)] for config in configs if run_id(config) in found]
-        for record in first
-        if (configs := to_confirm(search, [record]))
-    }
-    if not first or any(len(a) < search.search.confirm_seeds for a in again.values()):
+    wanted = {one.run_id: [run_id(run) for run in to_confirm(search, [one])] for one in first}
+    if not first or any(run not in found for runs in wanted.values() for run in runs):
         return None
+    again = {name: [found[run] for run in runs] for name, runs in wanted.items()}
     levels = {name: [levels_of(one, names) for one in of] for name, of in again.items()}
     sure = [record for record in first if None not in levels[record.run_id]]
     if not sure:

@@ -85,7 +85,7 @@ class Terms(Table):
     rule: Literal["cheapest-within-margin", "most-accurate"] = "cheapest-within-margin"
     margin: Margin = 0.005
     floor: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] | None = None
-    patience: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.25
+    patience: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
     device: Annotated[str, Field(pattern=r"^[a-z]+(:[0-9]+)?$")] = "cpu"
     description: Annotated[str, Field(max_length=10_000)] = ""
 
@@ -174,7 +174,7 @@ _EXPECTED = {
     "final_seeds": "a whole number from 1 to 10,000",
     "rule": " or ".join(f'"{rule}"' for rule in RULES),
     "floor": f"{_A_SHARE}, both excluded, such as 0.5",
-    "patience": f"{_A_SHARE}, such as 0.25",
+    "patience": f"{_A_SHARE}, such as 0.5",
     "device": 'a device of PyTorch, such as "cpu" or "cuda:0"',
 }
 
