@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from minaction.energy.functionals import ActivationEnergy
 from minaction.errors import InputError
 from minaction.models.build import build_model
+from minaction.objective.budget import Budget
 from minaction.objective.objective import EnergyObjective
 from minaction.train.evaluate import Evaluation, measure_energies
 from minaction.train.loop import TrainConfig, train
@@ -203,3 +204,26 @@ def test_proximal_steps_begin_low_after_a_warm_up_on_the_task_alone_and_end_at_a
     assert found == sorted(found)
     assert found[24] < PROXIMAL_CEILING  # half way it is not there yet
     assert found[-1] == pytest.approx(PROXIMAL_CEILING)
+
+
+def test_a_rule_of_ones_own_is_steered_by_any_score_after_its_own_warm_up():
+    target = AccuracyTarget(steps=[1], accuracies=[-2.0], margin=0.02)
+    rule = Budget(initial=1e-3, floor=1e-4, ceiling=1e-2, gain=0.5, warmup=40)
+    steering = AccuracySteering(target, steps=100, every=10, budget=rule)
+    assert steering.budget is rule
+    found = []
+    for step, loss in zip(range(10, 101, 10), [3.0] * 4 + [1.9] * 6, strict=True):
+        for _ in range(10):
+            rule.advance(loss, 5.0)
+        steering.look(step, -loss)
+        found.append(float(rule.value))
+    assert found[3] == pytest.approx(1e-3)  # the task alone till then, and lambda where it was
+    assert found[4:] == sorted(found[4:])
+    assert found[-1] == pytest.approx(1e-2)
+
+
+@pytest.mark.parametrize("given", [{"budget": Budget(0.5)}, {"budget": Budget(), "proximal": True}])
+def test_a_rule_that_something_else_would_move_is_refused(given):
+    target = AccuracyTarget(steps=[1], accuracies=[0.9], margin=0.02)
+    with pytest.raises(InputError, match="has no limit, which would move it too"):
+        AccuracySteering(target, steps=100, every=10, **given)

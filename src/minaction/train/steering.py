@@ -36,8 +36,9 @@ class AccuracyTarget:
 
     Attributes:
         steps: Optimiser steps at which the baseline was validated, ascending.
-        accuracies: Its validation accuracies there, fractions.
-        margin: Loss of accuracy that counts as none, a fraction > 0.
+        accuracies: Its validation accuracies there, fractions; or any other score of which more is
+            better, such as minus a loss, in place of all accuracies.
+        margin: Loss of accuracy that counts as none, a fraction > 0; of a score in its unit.
         aim: Share of the margin that is to be used up, in [0, 10]; the rest is room for noise.
             Above 1 where a fine-tune afterwards will win back the rest: proximal steps hold down
             also the units they leave, and what accuracy that costs is not lost for good.
@@ -82,7 +83,7 @@ class AccuracySteering:
     extrapolated linearly in the logarithm of the step from the recent looks. The budget is told
     `slack * |slack|`, so that noise around 0 moves lambda little, and all looks after the warm-up
     together can move log lambda by `RANGE` at most. Call it after each validation, with the
-    optimiser steps so far and what the validation found.
+    optimiser steps so far and what the validation found; in a loop of another library, `look`.
 
     Args:
         target: What may be lost.
@@ -91,26 +92,43 @@ class AccuracySteering:
         proximal: Lambda is the strength of proximal steps. What they take out stays out, and too
             strong ones take out everything: lambda begins low, after a warm-up on the task alone,
             moves slowly, and has a ceiling.
+        budget: A rule without a limit to steer in place of its own, for an energy whose effects
+            stay: under unit energy a ReLU unit that fell silent does not come back, and the
+            energy's own fall would raise a lambda that the warm-up holds lambda * energy by.
 
     Attributes:
         budget: The lambda rule it steers, for the objective.
 
     Raises:
-        InputError: No validation falls between the warm-up and the end, so nothing can be steered.
+        InputError: No validation falls between the warm-up and the end, so nothing can be steered;
+            or `budget` has a limit, or is given with `proximal`, which has a rule of its own.
     """
 
     def __init__(
-        self, target: AccuracyTarget, *, steps: int, every: int, proximal: bool = False
+        self,
+        target: AccuracyTarget,
+        *,
+        steps: int,
+        every: int,
+        proximal: bool = False,
+        budget: Budget | None = None,
     ) -> None:
+        if budget is not None and (proximal or budget.limit is not None):
+            raise InputError(
+                "AccuracySteering: a budget to be steered has no limit, which would move it too, "
+                "and does not go with proximal=True, which brings its own"
+            )
         self._target, self._steps = target, steps
-        warmup = round(WARM_UP * steps)
+        warmup = round(WARM_UP * steps) if budget is None else budget.warmup
         if (steps - 1) // every <= warmup // every:
             raise InputError(
                 f"a budget is steered by validations, and of {steps} steps none is validated "
                 "between the warm-up and the end; train longer or lower validate_every"
             )
         looks = max(1, (steps - warmup) // every)
-        if proximal:
+        if budget is not None:
+            self.budget = budget
+        elif proximal:
             way = math.log(PROXIMAL_CEILING / PROXIMAL_INITIAL)
             self.budget = Budget(
                 gain=2 * way / looks,
@@ -133,7 +151,11 @@ class AccuracySteering:
 
     def __call__(self, step: int, validation: Evaluation) -> None:
         """Steer."""
-        self._gaps.append((step, self._target.gap(step, validation.accuracy)))
+        self.look(step, validation.accuracy)
+
+    def look(self, step: int, accuracy: float) -> None:
+        """Steer by the accuracy, or the score, that a validation found after so many steps."""
+        self._gaps.append((step, self._target.gap(step, accuracy)))
         if step <= self._warmup:
             return
         predicted = extrapolated(recent(self._gaps, self._steps), self._steps)
