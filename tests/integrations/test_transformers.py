@@ -19,7 +19,7 @@ transformers = pytest.importorskip(
     "transformers", reason="needs transformers: pip install 'minaction[transformers]'"
 )
 pytest.importorskip("accelerate", reason="needs accelerate: pip install 'minaction[transformers]'")
-from minaction.integrations.transformers import add_energy  # noqa: E402
+from minaction.integrations.transformers import add_energy, with_linear_layers  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*pin_memory"),
@@ -356,3 +356,23 @@ def test_without_transformers_the_line_that_installs_it_is_said():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "InputError: add_energy needs transformers and accelerate (" in done.stderr
     assert "); install with: pip install 'minaction[transformers]'\n" in done.stderr
+
+
+def test_gpt2_with_linear_layers_computes_the_same_and_can_be_followed():
+    model = gpt2().eval()
+    model.config.use_cache = False
+    model.transformer.h[0].mlp.c_fc.weight.requires_grad_(False)
+    x = {"input_ids": Texts(language=True).ids}
+    state, before = torch.get_rng_state(), model(**x).logits
+    linear = with_linear_layers(model)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.allclose(linear(**x).logits, before, atol=1e-6)
+    assert not any(type(module).__name__ == "Conv1D" for module in linear.modules())
+    assert type(model.transformer.h[0].mlp.c_fc).__name__ == "Conv1D"
+    assert not linear.transformer.h[0].mlp.c_fc.weight.requires_grad
+    assert linear.lm_head.weight is linear.transformer.wte.weight
+    assert not any(module.training for module in linear.modules())
+    with torch.no_grad():
+        linear.transformer.h[0].mlp.c_fc.weight[:5] = 0.0
+        linear.transformer.h[0].mlp.c_fc.bias[:5] = 0.0
+    assert len(ma.compact(linear, x).exact) == 5

@@ -1,11 +1,12 @@
-"""An energy for the Hugging Face `Trainer`; needs the extra `transformers`."""
+"""An energy for the Hugging Face `Trainer`, and linear layers for GPT-2; extra `transformers`."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from minaction.objective.lam import LambdaRule
 try:
     import accelerate  # noqa: F401 (transformers names it only when a Trainer is made)
     from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState
+    from transformers.pytorch_utils import Conv1D
     from transformers.training_args import TrainingArguments
 except ImportError as error:
     raise InputError(
@@ -84,6 +86,40 @@ def add_energy(
     trainer.log = _with_terms(trainer, callback)
     trainer.add_callback(callback)
     return term.lam
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def with_linear_layers(model: Model) -> Model:
+    """Return a copy of a model in which each `Conv1D` is the `nn.Linear` that computes the same.
+
+    GPT-2 and its kin keep their weights in transformers' own `Conv1D`, a linear layer with its
+    weight transposed, through which neither `minaction.gauge_fix` nor `minaction.compact` follows
+    units. Embeddings shared with the output stay so. The copy's state dict fits no model of the
+    hub.
+
+    Args:
+        model: Any module; not changed.
+
+    Example:
+        >>> model = with_linear_layers(GPT2LMHeadModel(GPT2Config()))
+    """
+    copied = copy.deepcopy(model)
+    for parent in list(copied.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Conv1D):
+                setattr(parent, name, _linear(child))
+    return copied
+
+
+def _linear(layer: Conv1D) -> nn.Linear:
+    """Return the linear layer that computes what a `Conv1D` does."""
+    weight, bias = layer.weight.detach(), layer.bias.detach()
+    linear = nn.Linear(layer.nx, layer.nf, device="meta")  # draws no random numbers
+    linear.weight = nn.Parameter(weight.T.contiguous(), layer.weight.requires_grad)
+    linear.bias = nn.Parameter(bias.clone(), layer.bias.requires_grad)
+    return linear.train(layer.training)
 
 
 class _LambdaCallback(TrainerCallback):
