@@ -27,6 +27,7 @@ from doc_sections import (
     speed_section,
     sweep_section,
 )
+from doc_transformer import transformer_section
 
 ROOT = Path(__file__).parents[1]
 
@@ -56,6 +57,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "budget": budget_section,
         "efficiency": efficiency_section,
         "proxy": proxy_section,
+        "transformer": transformer_section,
     },
 }
 """Marked sections by page, and what makes each."""

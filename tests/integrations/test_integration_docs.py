@@ -136,6 +136,18 @@ def test_the_transformers_example_runs():
     assert 0 < logged["minaction/zero_fraction"] < 1
 
 
+@pytest.mark.filterwarnings("ignore:.*pin_memory")
+@pytest.mark.filterwarnings("ignore:.*script_method")
+def test_the_example_of_a_smaller_transformer_runs(capsys):
+    pytest.importorskip("transformers", reason="needs transformers")
+    pytest.importorskip("accelerate", reason="needs accelerate")
+    found = runpy.run_path(str(ROOT / "examples" / "smaller_transformer.py"))["main"]()
+    assert found.exact
+    assert found.macs_after < found.macs_before
+    said = capsys.readouterr().out
+    assert float(re.search(r"test accuracy (\S+),", said)[1]) > 0.4
+
+
 @pytest.mark.parametrize("name", ["lightning_callback", "huggingface_trainer"])
 def test_three_lines_of_an_example_are_added(name):
     text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8")
