@@ -88,6 +88,20 @@ def test_pace_counts_from_the_first_run(clock):
     assert str(pace) == "500 runs/h"
 
 
+def test_pace_begins_anew_with_other_runs(clock):
+    pace = Pace()
+    pace.start(total=9, done=0)
+    for _ in range(9):
+        pace.advance()
+        clock.now += 5
+    pace.start(total=3, done=1)
+    assert str(pace) == ""
+    pace.advance()
+    clock.now += 36
+    pace.advance()
+    assert str(pace) == "100 runs/h"
+
+
 def test_a_moment_gives_no_rate(clock):
     pace = Pace()
     pace.start(total=4, done=0)

@@ -51,8 +51,8 @@ class Pace:
         self._first: tuple[int, float] | None = None
 
     def start(self, total: int, done: int) -> None:
-        """Begin with `done` of `total` runs finished."""
-        self.total, self.done = total, done
+        """Begin, maybe anew, with `done` of `total` runs finished."""
+        self.total, self.done, self._first = total, done, None
 
     def advance(self) -> None:
         """Count one more run."""
