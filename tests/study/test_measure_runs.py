@@ -15,6 +15,7 @@ from minaction.compaction.compact import compact
 from minaction.compaction.cost import cost_of
 from minaction.data.load import load_dataset
 from minaction.errors import DeviceError, InputError, StudyDirectoryError
+from minaction.measure.flops import count_macs
 from minaction.measure.joules.meters import Tally
 from minaction.measure.joules.reading import Source
 from minaction.study.compact_runs import load_run_model
@@ -82,6 +83,9 @@ def test_what_is_counted_is_that_of_the_network_before_and_after_compaction(dire
     for stage, network in ((one.before, model), (one.after, compaction.model)):
         cost = cost_of(network, dataset.test.x[:256])
         assert (stage["macs_dense"], stage["parameters"]) == (cost.macs, cost.parameters)
+        timed = dataset.train.x[: records[SILENCED].config["batch_size"]]
+        moved = count_macs(network, [timed], training=False).bytes_moved
+        assert stage["bytes_moved"] == pytest.approx(moved, rel=1e-12)
         assert set(COUNTS) <= set(stage)
         assert all(stage[f"{name}_seconds"] > 0 for name in ("inference", "single", "training"))
     for name in GRUS:  # whose weights are those of the training

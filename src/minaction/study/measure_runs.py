@@ -204,10 +204,11 @@ def _network(record: Record, model: nn.Module, dataset: Dataset, device: torch.d
     except CompactionError as error:
         reason = str(error)
     samples = dataset.test.x[:MACS_SAMPLES]  # those that the journal's counts are of
-    rows = torch.arange(record.config["batch_size"]) % len(dataset.train)
+    batch_size = record.config["batch_size"]
+    rows = torch.arange(batch_size) % len(dataset.train)
     return _Network(
         record=record,
-        counts={stage: _counts(model, samples) for stage, model in models.items()},
+        counts={stage: _counts(model, samples, batch_size) for stage, model in models.items()},
         models={stage: model.to(device) for stage, model in models.items()},
         units_removed=removed,
         no_compaction=reason,
@@ -216,14 +217,15 @@ def _network(record: Record, model: nn.Module, dataset: Dataset, device: torch.d
     )
 
 
-def _counts(model: nn.Module, samples: Tensor) -> Costs:
+def _counts(model: nn.Module, samples: Tensor, batch_size: int) -> Costs:
     count = count_macs(model, samples, training=False)
     macs, acs = count.macs_effective, count.acs_effective
     found: Costs = {
         "macs_dense": count.macs_dense,
         "macs_effective": macs,
         "operations_effective": None if macs is None or acs is None else macs + acs,
-        "bytes_moved": count.bytes_moved,
+        # weights are read once a batch, and it is batches of this size that are timed
+        "bytes_moved": count.weight_bytes / batch_size + count.activation_bytes,
     }
     if count.uncounted:  # the totals are lower bounds
         found = dict.fromkeys(found)
