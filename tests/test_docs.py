@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minaction.search.search_file import load_search
 from minaction.study.read_study import load_study
 from minaction.study.study_file import Study, Train
 
@@ -32,9 +33,12 @@ def test_figures_in_the_docs_are_those_of_the_results():
     assert done.returncode == 0, done.stderr
 
 
-def test_every_recipe_is_a_study():
+def test_every_recipe_is_a_study_or_a_search():
     for path in sorted((ROOT / "recipes").glob("*.toml")):
-        assert load_study(path).run_count > 0
+        if path.name.startswith("search_"):
+            assert load_search(path).search.evaluations > 0
+        else:
+            assert load_study(path).run_count > 0
 
 
 def test_the_reference_of_study_files_has_every_key_with_its_default():
