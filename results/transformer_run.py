@@ -12,12 +12,13 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformer_settings import Settings
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -36,9 +37,6 @@ from minaction.errors import MinActionError
 from minaction.integrations.transformers import add_energy, with_linear_layers
 from minaction.objective.budget import Budget
 from minaction.train.steering import AccuracySteering, AccuracyTarget
-
-if TYPE_CHECKING:
-    from transformer import Settings
 
 ENERGIES: Mapping[str, Energy] = {
     "activation": ma.ActivationEnergy(),
