@@ -145,7 +145,7 @@ def test_one_cell(make):
     study = make.study(make.small.replace("lam = [0, 1e-3]", ""))
     findings = compute_findings(study, make.records(study))
     assert [row["lam"] for row in findings["lambda_tables"][0]["rows"]] == [0.0]
-    assert "only λ = 0 was run" in findings["headlines"][1]
+    assert findings["headlines"][1:] == ["Only λ = 0 was run, so there is no λ to choose."]
 
 
 def test_no_lambda_zero(make):

@@ -22,9 +22,12 @@ def headlines(findings: dict[str, Any]) -> list[str]:
     sentences = [progress(findings["counts"])]
     if not findings["counts"]["recorded"]:
         return sentences
+    tables = findings["lambda_tables"]
+    if all([row["lam"] for row in table["rows"]] == [0] for table in tables):
+        return [*sentences, "Only \u03bb = 0 was run, so there is no \u03bb to choose."]
     outcomes = [
         sentence
-        for table in findings["lambda_tables"]
+        for table in tables
         for sentence in table_outcomes(table, findings["study"])
     ]
     return sentences + shortened(outcomes, "more in the table of chosen \u03bb below")
@@ -70,8 +73,6 @@ def grid_outcome(table: dict[str, Any], study: dict[str, Any]) -> str:
     if chosen["lam"] is None:
         return f"{label}: no \u03bb can be chosen ({chosen['reason']})."
     if chosen["lam"] == 0:
-        if len(table["rows"]) == 1:
-            return f"{label}: only \u03bb = 0 was run, so there is nothing to choose from."
         return (
             f"{label}: no \u03bb > 0 is shown to keep validation accuracy within "
             f"{write.margin(study['margin'])} of \u03bb = 0."
