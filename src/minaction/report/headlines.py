@@ -26,9 +26,7 @@ def headlines(findings: dict[str, Any]) -> list[str]:
     if all([row["lam"] for row in table["rows"]] == [0] for table in tables):
         return [*sentences, "Only \u03bb = 0 was run, so there is no \u03bb to choose."]
     outcomes = [
-        sentence
-        for table in tables
-        for sentence in table_outcomes(table, findings["study"])
+        sentence for table in tables for sentence in table_outcomes(table, findings["study"])
     ]
     return sentences + shortened(outcomes, "more in the table of chosen \u03bb below")
 
