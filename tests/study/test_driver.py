@@ -15,9 +15,10 @@ from minaction.errors import (
     StudyDirectoryError,
     StudyFileError,
 )
+from minaction.study.choose_execution import calibrate_study, describe_execution
 from minaction.study.design import baseline_of, run_id, runs
 from minaction.study.directory import load_study_directory
-from minaction.study.driver import Outcome, calibrate_study, describe_execution, run_study
+from minaction.study.driver import Outcome, run_study
 from minaction.study.execute import Answer
 from minaction.study.journal import JOURNAL_NAME, latest_records
 from minaction.study.merge import merge_studies

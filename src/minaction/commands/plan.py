@@ -45,7 +45,7 @@ def study_plan(
 def plan_lines(plan: Plan) -> list[str]:
     """Return a plan as lines of text."""
     from minaction.progress import duration
-    from minaction.study.driver import describe_execution
+    from minaction.study.choose_execution import describe_execution
 
     lines = [
         f"{plan.name}: {plan.runs:,} runs, {describe_execution(plan.execution)}",

@@ -90,8 +90,11 @@ def read_left_out(directory: str | Path) -> list[Problem] | None:
     """
     path = Path(directory) / LEFT_OUT_NAME
     try:
-        return json.loads(path.read_text("utf-8"))
+        found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise JournalError(f"{path}: cannot be read ({error}); delete it") from error
+    if not (isinstance(found, list) and all(isinstance(p, dict) and "reason" in p for p in found)):
+        raise JournalError(f"{path}: is no list of networks with reasons; delete it")
+    return found

@@ -14,9 +14,10 @@ from minaction.search.directory import Problem, read_left_out, write_left_out
 from minaction.search.feasible import find_problems, left_out_of
 from minaction.search.search_file import Search
 from minaction.search.space import architectures
+from minaction.study.choose_execution import Choice, choose_execution
 from minaction.study.design import RunConfig, run_id
 from minaction.study.directory import weights_path
-from minaction.study.driver import Choice, Listener, choose_execution, record_of
+from minaction.study.driver import Listener, record_of
 from minaction.study.execute import Executor
 from minaction.study.journal import Journal, latest_records
 from minaction.study.record import Record, RunStatus

@@ -23,9 +23,10 @@ from minaction.search.front import (
 from minaction.search.propose import Proposer, require_optuna, search_space
 from minaction.search.search_file import Search
 from minaction.search.space import Architecture, architectures, count_candidates
+from minaction.study.choose_execution import require_means
 from minaction.study.design import run_id
 from minaction.study.directory import remove_unbegun_study
-from minaction.study.driver import Listener, executor_for, require_means, run_study
+from minaction.study.driver import Listener, executor_for, run_study
 from minaction.study.execute_ray import RayCluster
 from minaction.study.journal import Journal, Record
 from minaction.study.study_file import Analysis, Execution, Factors, Header, Study, Train

@@ -12,8 +12,8 @@ from typing import Any
 from minaction.errors import MinActionError
 from minaction.measure.environment import cpu_count
 from minaction.measure.process_memory import process_memory
+from minaction.study.choose_execution import calibrate_study, require_means
 from minaction.study.design import iter_runs
-from minaction.study.driver import calibrate_study, require_means
 from minaction.study.execute import Executor, LocalExecutor
 from minaction.study.pilot import Kind, Pilot, RunCost, kind_of, piloted_kinds, stand_in
 from minaction.study.study_file import Study
