@@ -1,10 +1,10 @@
-# setup · demo · test · test-slow · lint · docs · package · bench
+# setup · demo · test · test-slow · test-gpu · lint · docs · package · bench
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-slow lint docs package bench clean
+.PHONY: setup demo test test-slow test-gpu lint docs package bench clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow --timeout=1800
+
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu
 
 lint: setup
 	$(BIN)/ruff check

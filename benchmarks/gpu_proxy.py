@@ -4,7 +4,7 @@ Thirty networks are trained on the CPU with units priced by their MACs, so that 
 something to compact, and measured on the GPU as trained and compacted; their data are built in. One
 window of NVML's counter takes 6 s, so that one round over all networks takes about five minutes.
 The study, its measurements and its report go to results/proxy/<name of the GPU>; the same command
-resumes. Unmeasured on a GPU yet.
+resumes.
 
     python benchmarks/gpu_proxy.py
     python benchmarks/gpu_proxy.py --device cpu    # checks on few networks that it runs, keeps none

@@ -18,7 +18,13 @@ from doc_findings import findings_in_full, findings_table
 from doc_howto import PAGES as HOW_TO
 from doc_howto import time_section
 from doc_proxy import proxy_section
-from doc_scale import journal_section, limits_section, ray_section, throughput_section
+from doc_scale import (
+    gpu_section,
+    journal_section,
+    limits_section,
+    ray_section,
+    throughput_section,
+)
 from doc_sections import (
     budget_section,
     compact_section,
@@ -46,6 +52,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "meters": meters_section,
     },
     "docs/scale.md": {
+        "gpu": gpu_section,
         "journal": journal_section,
         "ray": ray_section,
         "throughput": throughput_section,

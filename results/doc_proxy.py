@@ -103,13 +103,6 @@ def bought_table(bought: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def said_of(fidelity: Fidelity) -> list[str]:
-    """Return what was measured and what that says, or why nothing is said."""
-    if fidelity["reason"]:
-        return [f"not computed: {fidelity['reason']}"]
-    return [measured_on(fidelity), *fidelity["verdict"], *fidelity["missing"]]
-
-
 def gpu_part() -> str:
     """Return what was measured on GPUs."""
     found = sorted(path.parent.name for path in (RESULTS / "proxy").glob("*/measurements.jsonl"))
@@ -118,11 +111,21 @@ def gpu_part() -> str:
             "### On a GPU\n\nUnmeasured: `python benchmarks/gpu_proxy.py`, made to take under 8 "
             "minutes, measures seconds and joules on a CUDA GPU.\n"
         )
-    listed = "".join(
-        f"- {name}: {sentence}\n"
-        for name in found
-        for fidelity in [fidelity_of(f"proxy/{name}")]
-        if fidelity
-        for sentence in said_of(fidelity)
+    return "### On a GPU\n\n" + "\n".join(part for name in found for part in gpu_parts(name))
+
+
+def gpu_parts(name: str) -> Iterator[str]:
+    """Yield what was measured on one GPU."""
+    folder = f"proxy/{name}"
+    fidelity = fidelity_of(folder)
+    if fidelity is None or fidelity["reason"]:
+        yield f"{name}: too little was measured.\n"
+        return
+    trained = len(latest_records(RESULTS / folder))
+    yield (
+        f"{measured_on(fidelity)}; {trained} were trained "
+        f"([the report](../results/{folder}/report.html)). Rule: {fidelity['rule']}.\n"
     )
-    return f"### On a GPU\n\n{listed}"
+    yield "".join(f"- {one}\n" for one in [*fidelity["verdict"], *fidelity["missing"]])
+    for quantity in ("inference_seconds", "inference_joules"):
+        yield cost_table([cost for cost in fidelity["costs"] if cost["quantity"] == quantity])

@@ -13,3 +13,16 @@ settings.load_profile("shared-machine")
 def subnormal_numbers():
     """Workers flush subnormal numbers to 0, and so do some libraries once they are imported."""
     torch.set_flush_denormal(False)
+
+
+def pytest_collection_modifyitems(items):
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
+
+
+@pytest.fixture
+def gpu():
+    return torch.device("cuda:0")

@@ -113,7 +113,7 @@ def test_a_cpu_is_timed_by_the_clock_on_the_wall():
         timer_for(torch.device("meta"))
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 def test_a_gpu_is_timed_by_its_events():
     device = torch.device("cuda:0")
     x = torch.ones(2048, 2048, device=device)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -48,6 +51,27 @@ def test_what_does_not_fit_even_alone_says_so_and_the_others_go_on():
         assert isinstance(result, DeviceMemoryError)
         assert str(result).startswith("out of memory with 4, 2, 1 at once (")
         assert "choose a smaller batch" in str(result)
+
+
+def test_what_a_failed_try_left_in_a_cycle_is_freed_before_the_next_one():
+    class Holder:
+        def __init__(self):
+            self.itself = self
+
+    held = []
+
+    def work(items):
+        assert not any(reference() for reference in held)
+        held.append(weakref.ref(Holder()))
+        if len(items) > 1:
+            torch.empty(ASKS_TOO_MUCH, dtype=torch.uint8)
+
+    gc.disable()
+    try:
+        next(Halving().map(work, range(2)))
+    finally:
+        gc.enable()
+    assert len(held) == 2
 
 
 def test_any_other_error_is_raised():

@@ -1,4 +1,4 @@
-"""CUDA graphs: many small kernels launched as one. Not measured on a GPU yet."""
+"""CUDA graphs: many small kernels launched as one."""
 
 from __future__ import annotations
 
@@ -28,33 +28,38 @@ class Graphed:
         inputs: Sequence[Tensor],
         state: Iterable[Tensor],
     ) -> None:
-        self._function = function
         self._inputs = [value.clone() for value in inputs]
-        self._graph: torch.cuda.CUDAGraph | None = torch.cuda.CUDAGraph()
+        self._graph = torch.cuda.CUDAGraph()
+        self._uncaptured: Callable[..., Sequence[Tensor]] | None = None
         kept = [(value, value.clone()) for value in state]
         try:
-            self._capture(self._graph)
+            self._capture(function)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:  # an operation that no graph can hold
-            self._graph = None
+            self._uncaptured = function
         for value, before in kept:
             value.copy_(before)
 
-    def _capture(self, graph: torch.cuda.CUDAGraph) -> None:
+    @property
+    def is_captured(self) -> bool:
+        """Whether calls are replayed."""
+        return self._uncaptured is None
+
+    def _capture(self, function: Callable[..., Sequence[Tensor]]) -> None:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
-                self._function(*self._inputs)
+                function(*self._inputs)
         torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(graph):
-            self._outputs = self._function(*self._inputs)
+        with torch.cuda.graph(self._graph):
+            self._outputs = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Sequence[Tensor]:
         """Return what the function returns; the next call may overwrite it."""
-        if self._graph is None:
-            return self._function(*inputs)
+        if self._uncaptured is not None:
+            return self._uncaptured(*inputs)
         for held, value in zip(self._inputs, inputs, strict=True):
             held.copy_(value)
         self._graph.replay()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -73,6 +74,7 @@ def _within_memory(
         if not is_out_of_memory(error):
             raise
         lacking = _Lacking(error)
+    gc.collect()  # what lies in cycles holds memory as well
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return lacking

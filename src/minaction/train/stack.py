@@ -16,6 +16,7 @@ from minaction.errors import InputError
 from minaction.objective.objective import EnergyObjective
 from minaction.train.graphs import Graphed
 from minaction.train.loop import AdamW, TrainConfig
+from minaction.train.stacked_convolution import MatrixProducts
 
 State = dict[str, Tensor]
 
@@ -53,6 +54,8 @@ class Stack:
     ) -> None:
         _check_alike(models)
         self._net = _Losses(copy.deepcopy(models[0]).to(device), objective)
+        on_gpu = torch.device(device).type == "cuda"
+        self._convolutions = MatrixProducts() if on_gpu else contextlib.nullcontext()
         self._configs = list(configs)
         trained = [_trained(model) for model in models]
         self._shapes = {name: value.shape for name, value in trained[0].items()}
@@ -150,7 +153,9 @@ class Stack:
         self._net.eval()
 
         def output(parameters: State, own: State) -> Tensor:
-            return functional_call(self._net.model, {**self._shared, **own, **parameters}, (x,))
+            state = {**self._shared, **own, **parameters}
+            with self._convolutions:
+                return functional_call(self._net.model, state, (x,))
 
         return vmap(output, randomness="different", chunk_size=at_once)(self._parameters, self._own)
 
@@ -170,7 +175,8 @@ class Stack:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return total, task loss and energy; `state` then holds what the pass assigned anew."""
         named = {f"model.{name}": value for name, value in state.items()}
-        found = functional_call(self._net, named, (x, y, lam))
+        with self._convolutions:
+            found = functional_call(self._net, named, (x, y, lam))
         state.update({name: named[f"model.{name}"] for name in state})
         return found
 

@@ -16,9 +16,11 @@ def measured_on(fidelity: dict[str, Any]) -> str:
     setting = fidelity["setting"]
     busy = fidelity["conditions"]["others_cpus"]
     meanwhile = "" if busy is None else f"; others used {busy:.1f} CPUs meanwhile"
+    rounds = fidelity["rounds"]
+    often = "one round" if rounds == 1 else f"medians of {rounds:g} rounds"
     return (
-        f"{fidelity['networks']} networks on {setting['device']}: {setting['seconds']}, medians of "
-        f"{fidelity['rounds']:g} rounds{meanwhile}"
+        f"{fidelity['networks']} networks on {setting['device']}: {setting['seconds']}, "
+        f"{often}{meanwhile}"
     )
 
 
