@@ -204,11 +204,11 @@ def test_runs_that_fail_do_not_stop_the_others_and_are_tried_again(launch, tmp_p
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 32 KiB, and a function that makes it larger."""
+def small_disk(tmp_path, request):
+    """A file system of the size that is asked for, and a function that makes it larger."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=32k", "minaction-test", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={request.param}", "minaction-test", str(folder)]
     if os.geteuid() != 0 or not shutil.which("mount"):
         pytest.skip("mounting a small disk takes root")
     if (done := subprocess.run(mount, capture_output=True, text=True, check=False)).returncode:
@@ -221,7 +221,11 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-@pytest.mark.parametrize("weights", [False, pytest.param(True, marks=SLOW)])
+@pytest.mark.parametrize(
+    ("small_disk", "weights"),
+    [("32k", False), pytest.param("64k", True, marks=SLOW)],
+    indirect=["small_disk"],
+)
 def test_a_full_disk_stops_the_study_and_room_lets_it_finish(launch, small_disk, weights):
     disk, make_room = small_disk
     out = disk / "study"
