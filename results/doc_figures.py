@@ -25,6 +25,7 @@ from doc_scale import (
     ray_section,
     throughput_section,
 )
+from doc_search import search_section
 from doc_sections import (
     budget_section,
     compact_section,
@@ -65,6 +66,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "efficiency": efficiency_section,
         "proxy": proxy_section,
         "transformer": transformer_section,
+        "search": search_section,
     },
 }
 """Marked sections by page, and what makes each."""
