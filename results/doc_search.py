@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from minaction.search.objectives import OBJECTIVES
 from search import verdict, written
 
 RESULTS = Path(__file__).parent
@@ -36,7 +37,7 @@ def search_section() -> str:
 def rows_of(search: dict[str, Any]) -> Iterator[str]:
     """Yield the rows of one space."""
     for pair in search["pairs"]:
-        names = " and ".join(name.replace("_", " ") for name in pair["objectives"])
+        names = " and ".join(OBJECTIVES[name].title for name in pair["objectives"])
         for sampler, places in pair["samplers"].items():
             if sampler == RANDOM:
                 continue
