@@ -93,8 +93,8 @@ def label(search: Search, config: dict[str, Any]) -> str:
     levels = search.crossing.levels
     parts = [str(config["model"])]
     for key in (*VARIED, *MODEL_OPTIONS):
-        if key != "model" and key in config and len(levels.get(key, ())) > 1:
-            level = config[key]
+        level = config.get(key)  # None: an option that this model does not have
+        if key != "model" and level is not None and len(levels.get(key, ())) > 1:
             if key == "lam":
                 parts.append(f"\u03bb = {write.lam(level)}")
             else:
