@@ -12,6 +12,7 @@ from minaction.report.analysis import architecture, efficiency_gains, energy
 from minaction.report.analysis.analyse import analyse
 from minaction.report.analysis.verdict import Finding
 from minaction.study.journal import JOURNAL_NAME
+from minaction.study.status import study_status
 
 RESULTS = Path(__file__).parent
 
@@ -33,8 +34,11 @@ def verdicts() -> Sequence[Row]:
 
 
 def analysed(folder: str, finding: Finding) -> dict[str, Any] | None:
-    """Return what the analysis of a study says of a finding."""
+    """Return what the analysis of a study says of a finding, None before all its runs are done."""
     if not (RESULTS / folder / JOURNAL_NAME).exists():
+        return None
+    status = study_status(RESULTS / folder)
+    if status.done < status.total:
         return None
     found = analyse(RESULTS / folder)["findings"]
     return next(verdict for verdict in found if verdict["finding"] == finding.number)

@@ -19,7 +19,7 @@ from minaction.energy.functionals import (
     UnitEnergy,
 )
 from minaction.models.conventional import CNN, MLP
-from minaction.train.evaluate import BATCH, evaluate, measure_energies
+from minaction.train.evaluate import BATCH, evaluate, learned, measure_energies
 
 SAMPLES = 2 * BATCH + 300  # the last batch is not full
 DEAD = (1, 4)
@@ -66,6 +66,36 @@ def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur():
     assert found.accuracy == pytest.approx(6 / 8)
     assert found.balanced_accuracy == pytest.approx((5 / 6 + 1 / 2) / 2)
     assert found.predicted_classes == 3
+
+
+def naming(hits_per_class):
+    """What comes of naming the right class so often, else the next one, and the split."""
+    y = torch.cat([torch.full((n,), k) for k, (_, n) in enumerate(hits_per_class)])
+    named = torch.cat(
+        [
+            torch.where(torch.arange(n) < hits, k, (k + 1) % len(hits_per_class))
+            for k, (hits, n) in enumerate(hits_per_class)
+        ]
+    )
+    split = Split(x=named[:, None].float(), y=y)
+    return evaluate(Says(), split, F.cross_entropy), split
+
+
+@pytest.mark.parametrize(
+    ("hits_per_class", "expected"),
+    [
+        ([(630, 900), (80, 100)], True),  # less often right than by naming the first class
+        ([(900, 900), (0, 100)], False),  # names it always
+        ([(450, 900), (50, 100)], False),  # tosses a coin
+        ([(810, 900), (10, 100)], False),  # tosses a loaded one
+        ([(531, 900), (59, 100)], True),
+        ([(486, 900), (54, 100)], False),  # within two standard errors of chance
+        ([(29, 100), (29, 100), (29, 100), (29, 100)], False),
+        ([(35, 100), (35, 100), (35, 100), (35, 100)], True),
+    ],
+)
+def test_a_network_has_learned_if_it_tells_classes_apart(hits_per_class, expected):
+    assert learned(*naming(hits_per_class)) is expected
 
 
 def sum_per_sample(layers, function):

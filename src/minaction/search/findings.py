@@ -270,8 +270,8 @@ def _warnings(search: Search, findings: Findings, first: int) -> list[str]:
         return found
     if front["unconfirmed"]:
         found.append(
-            f"{len(front['unconfirmed'])} networks did not end well with every other seed and are "
-            f"no part of the front: {'; '.join(front['unconfirmed'])}."
+            "Not on the front, because some other seed did not end well: "
+            f"{'; '.join(front['unconfirmed'])}."
         )
     if len(front["members"]) < 2:
         found.append("The front is a single network: there was nothing to choose.")

@@ -69,7 +69,7 @@ class Terms(Table):
         rule: Which network of the front is chosen.
         margin: Loss of accuracy, a fraction, that counts as none in the choice.
         floor: Validation accuracy below which a candidate is given up, and no part of the front;
-            default: that of always naming the commonest class.
+            default: one that tells no classes apart, see `learned`.
         patience: Share of a training after which a candidate can be given up.
         device: What latency is measured on.
     """

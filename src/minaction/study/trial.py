@@ -26,8 +26,8 @@ class Trial:
     """How a candidate is tried.
 
     Attributes:
-        floor: Validation accuracy below which it is hopeless; None: one no better than always
-            naming the commonest class.
+        floor: Validation accuracy below which it is hopeless; None: that of one that tells no
+            classes apart, see `learned`.
         patience: Share of the training in which nobody asks.
         latency_on: Device its latency is measured on; None: it is not.
     """

@@ -98,15 +98,23 @@ def judge(logits: Tensor, y: Tensor, task_loss: TaskLoss) -> Evaluation:
 
 
 def learned(found: Evaluation, split: Split) -> bool:
-    """Whether a network beats always naming the commonest class, by two standard errors.
+    """Whether a network tells classes apart: balanced accuracy beats chance by two standard errors.
+
+    With `K` classes of `n_k` samples chance is `1/K`, whatever their shares: that of guessing, and
+    of always naming one class. Its standard error is `sqrt(sum_k (1/K) (1 - 1/K) / n_k) / K`.
+    Accuracy above the commonest class's share implies balanced accuracy above chance, but not the
+    other way round: where people differ, or classes are rare, a network may know much and still be
+    right less often than one that always names the commonest class.
 
     Args:
         found: What it did on the split.
         split: The split.
     """
-    chance = float(split.y.bincount().max()) / len(split)
-    error = math.sqrt(chance * (1 - chance) / len(split))
-    return found.predicted_classes > 1 and found.accuracy > chance + 2 * error
+    sizes = split.y.bincount()
+    sizes = sizes[sizes > 0].double()
+    chance = 1 / len(sizes)
+    error = float((chance * (1 - chance) / sizes).sum().sqrt()) / len(sizes)
+    return found.predicted_classes > 1 and found.balanced_accuracy > chance + 2 * error
 
 
 @torch.no_grad()
