@@ -118,8 +118,10 @@ def gpu_parts(name: str) -> Iterator[str]:
     """Yield what was measured on one GPU."""
     folder = f"proxy/{name}"
     fidelity = fidelity_of(folder)
-    if fidelity is None or fidelity["reason"]:
-        yield f"{name}: too little was measured.\n"
+    if fidelity is None:
+        return
+    if fidelity["reason"]:
+        yield f"{measured_on(fidelity)}; not computed: {fidelity['reason']}.\n"
         return
     trained = len(latest_records(RESULTS / folder))
     yield (

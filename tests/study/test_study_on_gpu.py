@@ -1,4 +1,4 @@
-"""A study whose runs are stacked on a GPU."""
+"""A study whose runs are stacked on a GPU, and one that does not fit into it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ import sys
 
 import pytest
 import torch
+from real_study import study_of
 
+from minaction.data.load import load_dataset
+from minaction.study.design import runs
 from minaction.study.journal import latest_records
+from minaction.study.stacked_runs import Request, run_stacked
+from minaction.train.execution import Execution
+from minaction.train.memory import Halving
 
 pytestmark = pytest.mark.gpu
 
@@ -49,3 +55,26 @@ def test_a_study_on_the_gpu_has_the_results_of_one_on_the_cpu(tmp_path):
             assert record.provenance["device"] == torch.cuda.get_device_name()
     for key, accuracy in accuracies["on"].items():
         assert accuracy == pytest.approx(accuracies["off"][key], abs=0.03)
+
+
+@pytest.fixture
+def little_memory():
+    """Half a gibibyte: weights, moments and gradients of the next test take more."""
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(0.5 * 2**30 / total)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_stack_that_memory_does_not_suffice_for_is_halved():
+    configs = runs(study_of(seeds=16, train="parameters = 1_000_000"))
+    halving = Halving()
+    requests = [Request(config=config) for config in configs]
+    outcomes = dict(run_stacked(requests, load_dataset("digits"), Execution(), halving))
+    assert halving.largest is not None
+    assert halving.largest < len(requests)
+    assert sorted(outcomes) == list(range(len(requests)))
+    together = {outcome.record.provenance["stacked"]["runs"] for outcome in outcomes.values()}
+    assert max(together) <= halving.largest

@@ -19,6 +19,14 @@ from minaction.train.loop import TrainConfig, train
 RATES = ((1e-3, 0.0), (3e-3, 0.01), (1e-3, 0.0))
 """Learning rate and weight decay of each run."""
 
+IMAGE = DataSpec(
+    name="image", modality="vision", shape=(1, 8, 8), classes=5, class_names=tuple("abcde")
+)
+TOKENS = DataSpec(
+    name="tokens", modality="text", shape=(12,), classes=5, class_names=tuple("abcde"),
+    vocabulary=50,
+)  # fmt: skip
+
 SHARE = 0.05
 """What lambda * energy is at first, in units of the task loss: no energy drowns the others."""
 
@@ -128,6 +136,22 @@ def moved_by_a_rounding(runs):
         for parameter in run.model.parameters():
             parameter.copy_(parameter.nextafter(torch.full_like(parameter, torch.inf)))
     return runs
+
+
+def assert_same_weights(alone, together, make, dataset, *, tolerance, roundings):
+    """Check trained runs against the same trained otherwise; return the largest difference.
+
+    Where training magnifies rounding errors beyond the tolerance, they may differ by so many times
+    what runs differ by from those whose every weight was moved to the next number.
+    """
+    difference = largest_difference(alone, together)
+    if difference >= tolerance:
+        moved = moved_by_a_rounding(make())
+        one_by_one(moved, dataset)
+        own = largest_difference(alone, moved)
+        print(f"differ by {difference:.1e}, of one rounding by {own:.1e}")
+        assert difference < roundings * own
+    return difference
 
 
 def untimed(training):

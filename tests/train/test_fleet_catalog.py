@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from fleets import (
-    both,
-    catalog_runs,
-    classes_of,
-    largest_difference,
-    moved_by_a_rounding,
-    one_by_one,
-    untimed,
-)
+from fleets import IMAGE, TOKENS, assert_same_weights, both, catalog_runs, classes_of, untimed
 
-from minaction.data.dataset import DataSpec
 from minaction.energy.catalog import ENERGIES
 from minaction.models.catalog import MODELS
 from minaction.train.stackable import stacking_obstacle
 
-IMAGE = DataSpec(
-    name="image", modality="vision", shape=(1, 8, 8), classes=5, class_names=tuple("abcde")
-)
-TOKENS = DataSpec(
-    name="tokens", modality="text", shape=(12,), classes=5, class_names=tuple("abcde"),
-    vocabulary=50,
-)  # fmt: skip
 STEPS = 200
 TOLERANCE = 1e-12
 """Absolute, on weights of order 1."""
@@ -41,13 +25,9 @@ def check(name, energy, rule, spec, parameters=2_000):
         return catalog_runs(name, energy, rule, dataset, steps=STEPS, parameters=parameters)
 
     alone, together, expected, found = both(make, dataset)
-    difference = largest_difference(alone, together)
-    if difference >= TOLERANCE:
-        moved = moved_by_a_rounding(make())
-        one_by_one(moved, dataset)
-        own = largest_difference(alone, moved)
-        print(f"{name} {energy} {rule}: {difference:.1e}, of one rounding {own:.1e}")
-        assert difference < ROUNDINGS * own
+    difference = assert_same_weights(
+        alone, together, make, dataset, tolerance=TOLERANCE, roundings=ROUNDINGS
+    )
     for one, other in zip(expected, found, strict=True):
         assert other.steps == one.steps == STEPS
         for entry, wanted in zip(untimed(other), untimed(one), strict=True):

@@ -1,4 +1,4 @@
-"""Stacked runs on a GPU: the loop's weights, and what memory, divergence and dropout do there."""
+"""Stacked runs on a GPU: the loop's weights, and what divergence and dropout do there."""
 
 from __future__ import annotations
 
@@ -7,39 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fleets import (
-    alike,
-    catalog_runs,
-    classes_of,
-    largest_difference,
-    moved_by_a_rounding,
-    one_by_one,
-)
-from real_study import study_of
+from fleets import IMAGE, TOKENS, alike, assert_same_weights, catalog_runs, classes_of, one_by_one
 from torch import nn
 
-from minaction.data.dataset import DataSpec
-from minaction.data.load import load_dataset
 from minaction.models.build import build_model
-from minaction.study.design import runs
-from minaction.study.stacked_runs import Request, run_stacked
-from minaction.train.execution import Execution
 from minaction.train.fleet import train_fleet
 from minaction.train.loop import TrainConfig
-from minaction.train.memory import Halving
 from minaction.train.stackable import stacking_obstacle
 
 pytestmark = pytest.mark.gpu
 
-SPECS = {
-    "image": DataSpec(
-        name="image", modality="vision", shape=(1, 8, 8), classes=5, class_names=tuple("abcde")
-    ),
-    "tokens": DataSpec(
-        name="tokens", modality="text", shape=(12,), classes=5, class_names=tuple("abcde"),
-        vocabulary=50,
-    ),
-}  # fmt: skip
+SPECS = {"image": IMAGE, "tokens": TOKENS}
 SIZES = {"image": 2_000, "tokens": 12_000}
 STEPS, TOLERANCE, ROUNDINGS = 100, 1e-9, 100
 
@@ -69,13 +47,7 @@ def test_weights_are_those_of_the_loop_on_the_cpu(gpu, name, energy, data, rule)
     alone, together = make(), make()
     one_by_one(alone, dataset)
     train_fleet(together, dataset, gpu)
-    difference = largest_difference(alone, together)
-    if difference >= TOLERANCE:
-        moved = moved_by_a_rounding(make())
-        one_by_one(moved, dataset)
-        own = largest_difference(alone, moved)
-        print(f"{name} {energy} {rule}: {difference:.1e}, of one rounding {own:.1e}")
-        assert difference < ROUNDINGS * own
+    assert_same_weights(alone, together, make, dataset, tolerance=TOLERANCE, roundings=ROUNDINGS)
 
 
 def test_the_gru_says_why_it_is_not_stacked(gpu):
@@ -121,26 +93,3 @@ def test_a_run_that_diverges_leaves_and_the_others_go_on(gpu):
     one_by_one(alone, dataset)
     for one, other in zip(alone[0].model.parameters(), models[0].parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-3)
-
-
-@pytest.fixture
-def little_memory():
-    """Half a gibibyte, where the next test's stack takes one."""
-    torch.cuda.empty_cache()
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.set_per_process_memory_fraction(0.5 * 2**30 / total)
-    yield
-    torch.cuda.set_per_process_memory_fraction(1.0)
-
-
-@pytest.mark.usefixtures("little_memory")
-def test_a_stack_that_memory_does_not_suffice_for_is_halved():
-    configs = runs(study_of(seeds=32, train="parameters = 1_000_000"))
-    halving = Halving()
-    requests = [Request(config=config) for config in configs]
-    outcomes = dict(run_stacked(requests, load_dataset("digits"), Execution(), halving))
-    assert halving.largest is not None
-    assert halving.largest < len(requests)
-    assert sorted(outcomes) == list(range(len(requests)))
-    together = {outcome.record.provenance["stacked"]["runs"] for outcome in outcomes.values()}
-    assert max(together) <= halving.largest

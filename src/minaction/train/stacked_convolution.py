@@ -3,7 +3,7 @@
 `vmap` makes one grouped convolution of those of many networks, and cuDNN works through its groups
 one by one, with transposed copies of each. The columns of all samples of all networks are instead
 copied by one kernel and multiplied with the kernels by another; on an H100 a step of 200 stacked
-CNNs takes about half the time, see docs/scale.md.
+CNNs took about half the time (docs/decisions.md).
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ class _Geometry(NamedTuple):
 
 
 class _Convolution(torch.autograd.Function):
-    """`out[b] = weight @ columns(x[b]) + bias`; columns are made again for the gradient."""
+    """`out[b] = weight @ columns(x[b])`; columns are made again for the gradient."""
 
     generate_vmap_rule = True
 
