@@ -3,13 +3,16 @@ from __future__ import annotations
 import tempfile
 
 import pytest
+import torch
 from real_study import study_of
 
+from minaction.commands.plan import plan_lines
 from minaction.errors import InfeasibleStudyError
 from minaction.measure.environment import cpu_count
 from minaction.study.design import iter_runs
 from minaction.study.journal import latest_records
-from minaction.study.plan import _Machine, _Work, plan_study
+from minaction.study.pilot import RunCost
+from minaction.study.plan import _Machine, _stacked, _Work, plan_study
 
 STUDY = study_of(seeds=3, model='["mlp", "cnn"]', epochs=2)
 HERE = min(cpu_count(), STUDY.run_count)
@@ -54,10 +57,62 @@ def test_more_cores_take_more_memory_and_never_longer_than_one(planned):
     of_a_worker = (last.memory_bytes - first.memory_bytes) / (last.cores - first.cores)
     assert 50e6 < of_a_worker < 2e9  # the driver's, here that of all tests, is in all of them
     assert [cost.measured for cost in plan.costs if cost.cores == 16] == [HERE == 16]
-    assert plan.gpu == "not measured"
     assert plan.pilot_share == pytest.approx(
         plan.pilot_seconds / next(cost.seconds for cost in plan.costs if cost.cores == HERE)
     )
+
+
+def test_a_plan_says_whether_stacks_pay(planned):
+    """A study as short as this is not worth a trial, unless other programs make it long."""
+    stacked = planned[0].stacked
+    assert (stacked.gpu is None) == (not torch.cuda.is_available())
+    assert stacked.sizes.keys() == stacked.step_ratios.keys()
+    assert (stacked.seconds is None) == (not stacked.sizes)
+    said = "no kind of run is faster stacked"
+    assert any(said in line for line in plan_lines(planned[0])) == (not stacked.sizes)
+
+
+@pytest.mark.slow
+def test_a_plan_predicts_what_stacks_gain():
+    """Benchmarks found a factor of 2.7 in the steps of such networks."""
+    plan = plan_study(study_of(seeds=40, epochs=100, train="parameters = 2000"), print)
+    (ratio,) = plan.stacked.step_ratios.values()
+    assert plan.stacked.sizes["mlp on digits"] > 1
+    assert 0 < ratio < 0.9
+    alone = next(cost.seconds for cost in plan.costs if cost.cores == cpu_count())
+    assert plan.stacked.seconds < alone
+    assert any("mlp on digits:" in line and "at a time" in line for line in plan_lines(plan))
+
+
+COST = RunCost(
+    first_seconds=0.0,
+    fixed_seconds=1.0,
+    step_seconds=0.5,
+    validation_seconds=0.0,
+    record_bytes=0.0,
+    entry_bytes=0.0,
+)
+MACHINE = _Machine(
+    here=4, once_seconds=10.0, slow_down=1.5, driver_bytes=0, worker_bytes=0, shared_bytes=0
+)
+
+
+@pytest.mark.parametrize("gpu", [None, "a GPU"])
+@pytest.mark.parametrize("proximal", [False, True])
+def test_steps_of_stacks_share_the_cores_or_follow_one_another_on_a_gpu(gpu, proximal):
+    """40 runs of 80 steps, half of them penalised: half a second a step, one more a run."""
+    train = "proximal = true" if proximal else ""
+    energy = "unit_macs" if proximal else "activation"
+    study = study_of(seeds=20, epochs=2, model=f'"mlp"\nenergy = "{energy}"', train=train)
+    work = _Work(study, {"digits": DIGITS})
+    found = {"stacked": {"mlp on digits": 16}, "step_ratios": {"mlp on digits": 0.25}}
+    stacked = _stacked(work, dict.fromkeys(work.examples, COST), MACHINE, found, gpu)
+    steps = 0.5 * 2 * (DIGITS // 32)
+    in_stacks, alone = (20, 20) if proximal else (40, 0)
+    stepping, others = 0.25 * in_stacks * steps, in_stacks + alone * (1 + steps)
+    on_cores = others if gpu else others + stepping
+    assert stacked.seconds == pytest.approx(10 + 1.5 * on_cores / 4 + (stepping if gpu else 0))
+    assert (stacked.gpu, stacked.sizes) == (gpu, {"mlp on digits": 16})
 
 
 def test_the_journal_has_about_the_planned_size(planned, launch, tmp_path):

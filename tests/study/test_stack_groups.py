@@ -13,7 +13,10 @@ SIZES = {"mlp on digits": 5}
 
 
 def test_runs_of_one_stack_may_differ_in_what_leaves_the_shapes_alone():
-    others = [{"seed": 7}, {"lam": 0.5}, {"lr": 1.0}, {"weight_decay": 0.1}, {"init": "he"}]
+    others = [
+        {"seed": 7}, {"lam": 0.5}, {"lr": 1.0}, {"weight_decay": 0.1}, {"clip_norm": 1.0},
+        {"init": "he"},
+    ]  # fmt: skip
     assert {stack_key({**BASE, **other}) for other in others} == {stack_key(BASE)}
 
 

@@ -80,7 +80,10 @@ def test_auto_takes_the_fastest_size_if_it_is_faster_than_one_at_a_time(
         assert said == f"{ratios[4]:.2f} times the seconds of single runs, at best"
         assert "stacked" not in found
     else:
-        assert found == {"stacked": {"mlp on digits": size}}
+        assert found == {
+            "stacked": {"mlp on digits": size},
+            "step_ratios": {"mlp on digits": ratios[size]},
+        }
 
 
 def test_auto_says_where_memory_suffices_for_no_stack(load, monkeypatch):

@@ -16,8 +16,8 @@ from minaction.objective.objective import EnergyObjective
 from minaction.train.fleet import FleetRun, train_fleet
 from minaction.train.loop import TrainConfig, train
 
-RATES = ((1e-3, 0.0), (3e-3, 0.01), (1e-3, 0.0))
-"""Learning rate and weight decay of each run."""
+OWN = ({"lr": 1e-3}, {"lr": 3e-3, "weight_decay": 0.01, "clip_norm": 0.5}, {"lr": 1e-3})
+"""What the configuration of each run has for itself."""
 
 IMAGE = DataSpec(
     name="image", modality="vision", shape=(1, 8, 8), classes=5, class_names=tuple("abcde")
@@ -62,9 +62,9 @@ def classes_of(spec: DataSpec) -> Dataset:
 
 
 def catalog_runs(name, energy_name, rule, dataset, *, steps, parameters=2_000):
-    """Runs that differ in seed, lambda, learning rate and weight decay, in float64."""
+    """Runs that differ in seed, lambda, learning rate, weight decay and clipping, in float64."""
     runs = []
-    for seed, (lr, weight_decay) in enumerate(RATES):
+    for seed, own in enumerate(OWN):
         model = Doubled(build_model(name, dataset.spec, parameters=parameters, seed=seed))
         energy = build_energy(energy_name, model, dataset.train.x[:2])
         if rule == "budget":
@@ -78,14 +78,7 @@ def catalog_runs(name, energy_name, rule, dataset, *, steps, parameters=2_000):
             FleetRun(
                 model=model,
                 objective=EnergyObjective(F.cross_entropy, energy, lam),
-                config=TrainConfig(
-                    steps=steps,
-                    validate_every=60,
-                    batch_size=8,
-                    lr=lr,
-                    weight_decay=weight_decay,
-                    seed=seed,
-                ),
+                config=TrainConfig(steps=steps, validate_every=60, batch_size=8, seed=seed, **own),
             )
         )
     return runs

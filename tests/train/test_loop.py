@@ -75,17 +75,34 @@ def cnn_by_hand(parameters, x):
     return third @ w4.T + b4, energy
 
 
-@pytest.mark.parametrize("lam", [0.0, 2.0**-10])
-@pytest.mark.parametrize(("name", "by_hand"), [("mlp", mlp_by_hand), ("cnn", cnn_by_hand)])
-def test_equals_the_slow_twin(digits, in_float64, name, by_hand, lam):
+def clip_by_hand(parameters, limit):
+    """Scale the gradients down to a norm; return what it was."""
+    norm = math.sqrt(sum(float((p.grad**2).sum()) for p in parameters))
+    for parameter in parameters:
+        parameter.grad *= min(1.0, limit / (norm + 1e-6))
+    return norm
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand", "lam", "clip_norm"),
+    [
+        ("mlp", mlp_by_hand, 0.0, 0.5),
+        ("mlp", mlp_by_hand, 2.0**-10, None),
+        ("cnn", cnn_by_hand, 0.0, None),
+        ("cnn", cnn_by_hand, 2.0**-10, 0.25),
+    ],
+)
+def test_equals_the_slow_twin(digits, in_float64, name, by_hand, lam, clip_norm):
     """In float64, so that another order of the same sums cannot grow into a difference."""
-    config = TrainConfig(epochs=2, batch_size=100, lr=3e-3, weight_decay=0.01, seed=11)
+    config = TrainConfig(
+        epochs=2, batch_size=100, lr=3e-3, weight_decay=0.01, clip_norm=clip_norm, seed=11
+    )
     model = in_float64(build_model(name, digits.spec, parameters=5_000, seed=1))
     parameters = [p.detach().clone().requires_grad_() for p in model.parameters()]
     optimizer = torch.optim.AdamW(
         parameters, lr=config.lr, weight_decay=config.weight_decay, foreach=False, fused=False
     )
-    expected = []
+    expected, norms = [], []
     for epoch in plain_batches(digits.train, config):
         tasks, energies = [], []
         for indices in epoch:
@@ -93,6 +110,7 @@ def test_equals_the_slow_twin(digits, in_float64, name, by_hand, lam):
             task = F.cross_entropy(logits, digits.train.y[indices])
             optimizer.zero_grad()
             (task + lam * energy).backward()
+            norms.append(clip_by_hand(parameters, clip_norm or math.inf))
             optimizer.step()
             tasks.append(task.item())
             energies.append(energy.item())
@@ -109,6 +127,7 @@ def test_equals_the_slow_twin(digits, in_float64, name, by_hand, lam):
 
     training = train(model, digits, objective(lam), config)
 
+    assert clip_norm is None or min(norms) < clip_norm < max(norms)
     for found, wanted in zip(training.history, expected, strict=True):
         assert {key: found[key] for key in wanted} == pytest.approx(wanted, rel=1e-6)
     for found, wanted in zip(model.parameters(), parameters, strict=True):
@@ -214,6 +233,8 @@ def test_batch_larger_than_the_split(noise):
         ({"lr": math.inf}, "lr is inf"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0"),
         ({"weight_decay": math.nan}, "weight_decay is nan"),
+        ({"clip_norm": 0.0}, "clip_norm is 0.0"),
+        ({"clip_norm": math.inf}, "clip_norm is inf"),
     ],
 )
 def test_unusable_hyperparameters(change, said):

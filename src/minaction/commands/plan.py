@@ -12,7 +12,7 @@ from minaction.commands.options import AsJson, DataDir, print_json, text_of
 from minaction.errors import StoppedError
 
 if TYPE_CHECKING:
-    from minaction.study.plan import Plan
+    from minaction.study.plan import Plan, StackedCost
 
 SHOWN_KINDS = 8
 
@@ -24,8 +24,8 @@ def study_plan(
 ) -> None:
     """Say what a study will take, before it is run.
 
-    A few short runs are tried in a scratch folder; nothing of the study is started or stored. All
-    times are of runs done one at a time: what `study run` trains as one (--fleet) may be faster.
+    A few short runs, and stacks of runs trained as one (--fleet), are tried in a scratch folder;
+    nothing of the study is started or stored.
     """
     from minaction.study.plan import plan_study
     from minaction.study.read_study import load_study
@@ -59,7 +59,7 @@ def plan_lines(plan: Plan) -> list[str]:
             f"{cost.cores:>5}  {duration(cost.seconds):>9}  {cost.core_hours:>10.2f}  "
             f"{_bytes(cost.memory_bytes):>9}{'' if cost.measured else '  extrapolated'}"
         )
-    lines += [f"  GPU  {plan.gpu}", f"stacks (--fleet): {plan.stacks}"]
+    lines += ["", *_stacked_lines(plan.stacked)]
     lines += ["", f"journal: {_bytes(plan.journal_bytes)}", "a run takes"]
     for cost in plan.kinds[:SHOWN_KINDS]:
         kind = cost.kind
@@ -71,6 +71,24 @@ def plan_lines(plan: Plan) -> list[str]:
         )
     if len(plan.kinds) > SHOWN_KINDS:
         lines.append(f"  and {len(plan.kinds) - SHOWN_KINDS} more kinds; --json has all")
+    return lines
+
+
+def _stacked_lines(stacked: StackedCost) -> list[str]:
+    """Return what training runs as one would change, and where."""
+    from minaction.progress import duration
+
+    lines = [] if stacked.gpu else ["GPU: no CUDA GPU here to measure on"]
+    where = f"on all cores and one {stacked.gpu}" if stacked.gpu else "on all cores"
+    if stacked.seconds is None:
+        lines.append(f"stacks (--fleet auto): no kind of run is faster stacked {where}")
+    else:
+        lines.append(f"stacks (--fleet auto): {duration(stacked.seconds)} {where}")
+    for kind, size in stacked.sizes.items():
+        lines.append(
+            f"  {kind}: {size} at a time, {stacked.step_ratios[kind]:.2g} of the time a step"
+        )
+    lines += [f"  {kind}: one at a time ({why})" for kind, why in stacked.not_stacked.items()]
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def _require_compiler(because: str) -> None:
 
 def calibrate_study(
     study: Study,
-    pending: Iterable[RunConfig],
+    pending: Sequence[RunConfig],
     executor: Executor,
     *,
     workers: int,

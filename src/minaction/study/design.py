@@ -17,7 +17,7 @@ LAMBDA_TERMS = (*BUDGET_TERMS, "proximal")
 """What says how a run's lambda is found and acts; runs at lambda 0 have none of it."""
 MODEL_OPTIONS = ("ratio", "init", *SHAPES)
 """What says how a model is built besides its size; a run that leaves it to the model has none."""
-_REAL = frozenset({"lam", "lr", "weight_decay", "ratio", *BUDGET_TERMS})
+_REAL = frozenset({"lam", "lr", "weight_decay", "clip_norm", "ratio", *BUDGET_TERMS})
 
 
 class _Length(TypedDict, total=False):
@@ -40,6 +40,7 @@ class RunConfig(_Length):
     lr: float
     weight_decay: float
     parameters: int
+    clip_norm: NotRequired[float]
     ratio: NotRequired[float | str]
     init: NotRequired[Init]
     depth: NotRequired[int]

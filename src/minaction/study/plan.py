@@ -6,23 +6,22 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from minaction.errors import MinActionError
 from minaction.measure.environment import cpu_count
 from minaction.measure.process_memory import process_memory
 from minaction.study.choose_execution import calibrate_study, require_means
-from minaction.study.design import iter_runs
+from minaction.study.design import iter_runs, runs
 from minaction.study.execute import Executor, LocalExecutor
 from minaction.study.pilot import Kind, Pilot, RunCost, kind_of, piloted_kinds, stand_in
+from minaction.study.stack_groups import kind_name
 from minaction.study.study_file import Study
 
 CORES = (1, 2, 16)
 CALIBRATION_SECONDS = 60.0
 """The most that a plan spends on the calibration; a study of many hours may spend more."""
-NOT_MEASURED = "not measured"
-NOT_TRIED = "not tried: times and memory are those of runs done one at a time"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,25 @@ class Cost:
     core_hours: float
     memory_bytes: int
     measured: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackedCost:
+    """What a study takes on all cores where runs are trained as one, as `study run` does by itself.
+
+    Attributes:
+        gpu: The GPU that trains stacks; None: there is none, and the cores do.
+        seconds: Wall-clock time, the report aside; None where stacks pay for no kind of run.
+        sizes: Runs of a stack by kind, e.g. `mlp on digits`, where stacks pay.
+        step_ratios: A run's step in such a stack over one alone on a core, by kind.
+        not_stacked: Why the others are not stacked, as far as that was tried.
+    """
+
+    gpu: str | None
+    seconds: float | None
+    sizes: dict[str, int]
+    step_ratios: dict[str, float]
+    not_stacked: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +90,8 @@ class Plan:
         pilot_runs: Short runs that were tried.
         pilot_seconds: What the pilot took.
         pilot_share: Its part of the predicted time on this machine's cores.
-        costs: On several numbers of cores.
-        gpu: On a GPU.
-        stacks: With runs trained as one, which `study run` does where it finds that faster.
+        costs: On several numbers of cores, with runs done one at a time.
+        stacked: With runs trained as one, on a GPU if there is one.
         journal_bytes: Size of the journal.
         kinds: What the runs take, the dearest kind first.
     """
@@ -86,8 +103,7 @@ class Plan:
     pilot_seconds: float
     pilot_share: float
     costs: list[Cost]
-    gpu: str
-    stacks: str
+    stacked: StackedCost
     journal_bytes: int
     kinds: list[KindCost]
 
@@ -119,17 +135,18 @@ def plan_study(study: Study, note: Callable[[str], None], *, data_dir: str | Non
     here = min(cpu_count(), study.run_count)
     began = time.perf_counter()
     with LocalExecutor(here, data_dir, note) as executor:
-        samples = _measured(executor, study.factors.dataset)["samples"]
-        execution, _ = calibrate_study(
+        asked = _measured(executor, study.factors.dataset)
+        execution, calibration = calibrate_study(
             study,
-            iter_runs(study),
+            runs(study),
             executor,
             workers=here,
             note=note,
             limit_seconds=CALIBRATION_SECONDS,
+            fleet="auto",
         )
         once = time.perf_counter() - began
-        work = _Work(study, samples)
+        work = _Work(study, asked["samples"])
         pilot = Pilot(executor, execution, work.steps, note)
         piloted = piloted_kinds(work.examples)
         costs = {kind: pilot.measure(work.examples[kind]) for kind in piloted}
@@ -157,10 +174,45 @@ def plan_study(study: Study, note: Callable[[str], None], *, data_dir: str | Non
         pilot_seconds=spent,
         pilot_share=spent / by_cores[here].seconds,
         costs=list(by_cores.values()),
-        gpu=NOT_MEASURED,
-        stacks=NOT_TRIED,
+        stacked=_stacked(work, prices, machine, calibration, asked["gpu"]),
         journal_bytes=round(sum(work.record_bytes(k, price) for k, price in prices.items())),
         kinds=_kinds(work, prices, piloted),
+    )
+
+
+def _stacked(
+    work: _Work,
+    prices: Mapping[Kind, RunCost],
+    machine: _Machine,
+    calibration: Mapping[str, Any],
+    gpu: str | None,
+) -> StackedCost:
+    """Return what a study takes in the stacks that a calibration has chosen.
+
+    Steps of stacks are divided among the cores, but follow one another on a GPU, which all share.
+    """
+    ratios = calibration.get("step_ratios", {})
+    stepping = others = longest = 0.0
+    for kind, price in prices.items():
+        seconds = work.seconds(kind, price)
+        ratio = ratios.get(kind_name(kind.model, kind.dataset)) if work.stackable(kind) else None
+        if ratio is None:
+            others += seconds
+            longest = max(longest, work.longest(kind, price))
+        else:
+            rest = work.seconds(kind, replace(price, step_seconds=0.0))
+            stepping += ratio * (seconds - rest)
+            others += rest
+    if gpu:
+        seconds = machine.cost(machine.here, others, longest).seconds + stepping
+    else:
+        seconds = machine.cost(machine.here, others + stepping, longest).seconds
+    return StackedCost(
+        gpu=gpu,
+        seconds=seconds if ratios else None,
+        sizes=calibration.get("stacked", {}),
+        step_ratios=ratios,
+        not_stacked=calibration.get("not_stacked", {}),
     )
 
 
@@ -189,7 +241,7 @@ class _Work:
     def __init__(self, study: Study, samples: Mapping[str, int]) -> None:
         self.counts: Counter[Kind] = Counter()
         self.examples: dict[Kind, Mapping[str, Any]] = {}
-        self._samples = samples
+        self._samples, self._proximal = samples, study.train.proximal
         self._lengths: dict[Kind, Counter[tuple[int, int]]] = {}
         for config in iter_runs(study):
             kind = kind_of(config)
@@ -202,6 +254,10 @@ class _Work:
     def steps(self, config: Mapping[str, Any]) -> int:
         """Return the optimiser steps of a run."""
         return config.get("steps") or config["epochs"] * self._epoch(config)
+
+    def stackable(self, kind: Kind) -> bool:
+        """Whether runs of a kind may be trained as one; proximal ones never are."""
+        return not (self._proximal and kind.penalised)
 
     def seconds(self, kind: Kind, cost: RunCost) -> float:
         """Return what all runs of a kind take on one core."""

@@ -37,6 +37,7 @@ EXPECTED = {
     "lam": 'a finite number, 0 or more, or "budget"',
     "lr": "a finite number greater than 0",
     "weight_decay": "a finite number, 0 or more",
+    "clip_norm": "a finite number greater than 0",
     "batch_size": _A_COUNT,
     "epochs": _A_COUNT,
     "steps": _A_COUNT,

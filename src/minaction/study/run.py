@@ -294,6 +294,7 @@ def train_config(config: RunConfig) -> TrainConfig:
         batch_size=config["batch_size"],
         lr=config["lr"],
         weight_decay=config["weight_decay"],
+        clip_norm=config.get("clip_norm"),
         seed=ORDER_STREAM + config["seed"],
     )
 

@@ -12,7 +12,7 @@ from minaction.study.study_file import BUDGET
 FleetMode = Literal["auto", "on", "off"]
 """Whether runs are stacked: where it pays, wherever it can be done, or never."""
 
-OWN = frozenset({"seed", "lam", "lr", "weight_decay", "init", "margin", "aim"})
+OWN = frozenset({"seed", "lam", "lr", "weight_decay", "clip_norm", "init", "margin", "aim"})
 """What runs of one stack may differ in."""
 
 

@@ -49,6 +49,7 @@ def choose_stacks(
     load: Load,
     *,
     workers: int,
+    limit_seconds: float | None = None,
 ) -> dict[str, Any]:
     """Decide for each kind of run how many are trained as one.
 
@@ -63,9 +64,11 @@ def choose_stacks(
         calibration: How single runs are done.
         load: Gives a data set by name.
         workers: Processes that share the work, and the GPU.
+        limit_seconds: The most that trying stacks larger than the smallest may take, if less.
 
     Returns:
-        JSON values: `stacked`, the runs of a stack by kind, where that is more than one, and
+        JSON values: `stacked`, the runs of a stack by kind, where that is more than one;
+        `step_ratios`, where they were timed, a run's step in such a stack over one alone; and
         `not_stacked`, the reasons of kinds that were tried in vain.
     """
     if mode == "off" or not largest:
@@ -73,7 +76,9 @@ def choose_stacks(
     seconds = calibration.seconds
     if mode == "auto" and not seconds:
         seconds = time_cells(cells, calibration.execution, load)
+    limit = inf if limit_seconds is None else limit_seconds / len(largest)
     stacked: dict[str, int] = {}
+    ratios: dict[str, float] = {}
     reasons: dict[str, str] = {}
     for name, most in largest.items():
         of_kind = [cell for cell in cells if kind_name(cell.model, cell.dataset) == name]
@@ -87,14 +92,14 @@ def choose_stacks(
         elif mode == "on":
             stacked[name] = trial.fitting(most)
         else:
-            size, ratio = trial.fastest(most, ALLOWANCE * predicted)
+            size, ratio = trial.fastest(most, min(ALLOWANCE * predicted, limit))
             if ratio <= GAIN:
-                stacked[name] = size
+                stacked[name], ratios[name] = size, round(ratio, 4)
             elif ratio < inf:
                 reasons[name] = f"{ratio:.2f} times the seconds of single runs, at best"
             else:
                 reasons[name] = "out of memory with the smallest stack"
-    found = {"stacked": stacked, "not_stacked": reasons}
+    found = {"stacked": stacked, "step_ratios": ratios, "not_stacked": reasons}
     return {key: value for key, value in found.items() if value}
 
 

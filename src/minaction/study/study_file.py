@@ -120,6 +120,7 @@ class Factors(Table):
     """`[factors]`: the levels that are crossed; a scalar counts as a list of one.
 
     Attributes:
+        clip_norm: Largest norm of a gradient; see `TrainConfig`.
         ratio: Width of a hidden layer over that of the one before; see `build_model`.
         init: How layers that a ReLU or a spiking neuron follows start; see `build_model`.
         depth: Number of layers, of models that take it; see `build_model`.
@@ -134,6 +135,7 @@ class Factors(Table):
     batch_size: Levels[Count] | None = None
     lr: Levels[Positive] | None = None
     weight_decay: Levels[NonNegative] | None = None
+    clip_norm: Levels[Positive] | None = None
     parameters: Levels[Parameters] | None = None
     ratio: Levels[Ratio] | None = None
     init: Levels[Init] | None = None
@@ -147,6 +149,7 @@ class Train(Table):
     Attributes:
         steps: Optimiser steps of a run, the same on every data set, in place of `epochs`.
         validate_every: Steps between two validations; default: those of an epoch.
+        clip_norm: As in `[factors]`; default: gradients are not clipped.
         ratio: As in `[factors]`; default: every model has its own proportions.
         init: As in `[factors]`; default: every model starts in its own way.
         depth: As in `[factors]`; default: every model has its own.
@@ -161,6 +164,7 @@ class Train(Table):
     batch_size: Count = 128
     lr: Positive = 1e-3
     weight_decay: NonNegative = 0.0
+    clip_norm: Positive | None = None
     parameters: Parameters = 100_000
     ratio: Ratio | None = None
     init: Init | None = None

@@ -120,6 +120,7 @@ class Tasks:
             calibration,
             self._load,
             workers=task["workers"],
+            limit_seconds=task["limit_seconds"],
         )
         return {
             "execution": calibration.execution.to_dict(),
@@ -161,9 +162,10 @@ class Tasks:
         return {"problems": problems}
 
     def _measure(self, task: Message) -> Message:
-        """Say how many training samples data sets have, and what memory this process took."""
+        """Say how many training samples data sets have, what memory was taken, and the GPU."""
         samples = {name: len(self._load(name).train) for name in task["datasets"]}
-        return {"samples": samples, **asdict(process_memory())}
+        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+        return {"samples": samples, "gpu": gpu, **asdict(process_memory())}
 
 
 def _explained(error: Exception) -> Message:

@@ -210,14 +210,18 @@ def _rates(config: TrainConfig) -> tuple[float, float]:
     return config.lr, config.weight_decay
 
 
+def _shared(config: TrainConfig) -> TrainConfig:
+    """Return a configuration without what runs of a fleet may differ in."""
+    return replace(config, seed=0, lr=1.0, weight_decay=0.0, clip_norm=None)
+
+
 def _check_alike(runs: Sequence[FleetRun]) -> None:
     if not runs:
         raise InputError("runs is empty; give one at least")
     first = runs[0]
     for number, run in enumerate(runs):
-        own = replace(run.config, seed=0, lr=1.0, weight_decay=0.0)
         alike = {
-            "length or batch size": own == replace(first.config, seed=0, lr=1.0, weight_decay=0.0),
+            "length or batch size": _shared(run.config) == _shared(first.config),
             "energy": run.objective.energy == first.objective.energy,
             "task loss": run.objective.task_loss == first.objective.task_loss,
             "layers": run.objective.layers == first.objective.layers,

@@ -38,11 +38,13 @@ class TrainConfig:
         batch_size: Samples per step; a last incomplete batch of an epoch is left out.
         lr: Adam's learning rate.
         weight_decay: Decoupled (AdamW) weight decay.
+        clip_norm: Gradients of a larger Euclidean norm, over all parameters, are scaled down to it;
+            default: they are not.
         seed: Seed of the data order.
 
     Raises:
-        InputError: A number of epochs, steps or samples is below 1, lr is not positive, weight
-            decay is negative, or one of them is not finite.
+        InputError: A number of epochs, steps or samples is below 1, lr or clip_norm is not
+            positive, weight decay is negative, or one of them is not finite.
     """
 
     epochs: int = 5
@@ -51,6 +53,7 @@ class TrainConfig:
     batch_size: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.0
+    clip_norm: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -58,8 +61,10 @@ class TrainConfig:
             count = getattr(self, name)
             if count is not None and count < 1:
                 raise InputError(f"{name} is {count}, expected 1 or more")
-        if not 0 < self.lr < math.inf:
-            raise InputError(f"lr is {self.lr}, expected a finite number above 0")
+        for name in ("lr", "clip_norm"):
+            number = getattr(self, name)
+            if number is not None and not 0 < number < math.inf:
+                raise InputError(f"{name} is {number}, expected a finite number above 0")
         if not 0 <= self.weight_decay < math.inf:
             raise InputError(f"weight_decay is {self.weight_decay}, expected a finite number >= 0")
 
@@ -109,6 +114,7 @@ def train(
     epoch = functools.partial(
         training_steps,
         *(model, dataset.train, objective, optimizer, config.batch_size, generator, execution),
+        clip_norm=config.clip_norm,
         proximal=proximal,
     )
     stream = itertools.chain.from_iterable(epoch() for _ in itertools.repeat(None))
@@ -159,11 +165,14 @@ def training_steps(
     batch_size: int,
     generator: torch.Generator,
     execution: Execution,
+    *,
+    clip_norm: float | None = None,
     proximal: ProximalUnits | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Train for one epoch; after each step yield its task loss and energy, detached scalars.
 
-    With `proximal`, lambda acts through proximal steps in place of the loss, as in `train`.
+    With `clip_norm`, gradients are clipped as in `TrainConfig`; with `proximal`, lambda acts
+    through proximal steps in place of the loss, as in `train`.
 
     Raises:
         InputError: The batch is larger than the split.
@@ -180,6 +189,8 @@ def training_steps(
                 in_loss = torch.tensor(in_loss)
             task, energy, total = losses(objective, model, x, y, in_loss)
             total.backward()
+            if clip_norm:
+                nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
             optimizer.step()
             if proximal:
                 proximal.step(optimizer.param_groups[0]["lr"] * float(lam))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -36,7 +37,8 @@ class Stack:
         models: Networks that differ in nothing but the values of their parameters and buffers; they
             are left as they are until `write`.
         objective: Task loss and energy of all of them.
-        configs: Learning rate and weight decay of each; blocks are runs of equal neighbours.
+        configs: Learning rate, weight decay and clipping of each; blocks are runs of equal
+            neighbours.
         sample: A few inputs, two at least, for a pass that shows which buffers training changes.
         device: Where to train.
 
@@ -83,6 +85,8 @@ class Stack:
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
         self._gradient = torch.empty_like(self._weights)
+        norms = [config.clip_norm or math.inf for config in self._configs]
+        self._clip_norms = self._weights.new_tensor(norms) if min(norms) < math.inf else None
         groups, states, start = [], [], 0
         for rates, block in itertools.groupby(self._configs, lambda c: (c.lr, c.weight_decay)):
             rows = slice(start, start + len(list(block)))
@@ -138,6 +142,8 @@ class Stack:
         )(self._parameters, self._own, x, y, lam)
         parts = [gradients[name].reshape(len(self), -1) for name in self._shapes]
         torch.cat(parts, 1, out=self._gradient)
+        if self._clip_norms is not None:
+            self._gradient.mul_(_clipping(self._gradient, self._clip_norms))
         for name, value in own.items():
             self._own[name].copy_(value)
         return task, energy
@@ -212,6 +218,12 @@ class _Losses(nn.Module):
         """Return total, task loss and energy."""
         terms = self._objective.evaluate(self.model, x, y, lam)
         return terms.total, terms.task.detach(), terms.energy.detach()
+
+
+def _clipping(gradients: Tensor, clip_norms: Tensor) -> Tensor:
+    """Return what each row is scaled by, `[runs, 1]`, as `torch.nn.utils.clip_grad_norm_` does."""
+    norms = torch.linalg.vector_norm(gradients, dim=1)
+    return torch.clamp(clip_norms / (norms + 1e-6), max=1.0).unsqueeze(1)
 
 
 def _trained(model: nn.Module) -> State:
