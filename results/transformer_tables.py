@@ -129,7 +129,7 @@ def arm_of(model: str, rows: pd.DataFrame) -> dict[str, Any]:
         "seeds": len(rows),
         "quality": average(known(rows, "quality")),
         "quality_compacted": average(known(rows, "quality_compacted")),
-        "cost": change(model, known(rows, "quality_compacted"), known(rows, "quality")),
+        "change": change(model, known(rows, "quality_compacted"), known(rows, "quality")),
         **{name: proportion(known(rows, name)) for name in SHARES},
         **{name: mean(known(rows, name)) for name in (*COUNTS, *REMOVAL, "lam_found")},
         "energy_gauge_fixed": mean(known(rows, "energy_gauge_fixed")),
@@ -232,11 +232,11 @@ def tables(found: Mapping[str, Any]) -> str:
             trained,
         )
         + "\nSilent units taken out, without a fine-tune: *exactly* changes nothing on the texts "
-        "units were judged by. Latency on one thread, in turns with the network before; what it "
-        "costs is in points of accuracy or percent of perplexity:\n\n"
+        "units were judged by. Latency on one thread, in turns with the network before; the "
+        "change is that of accuracy in points, or of perplexity in percent:\n\n"
         + table(
             ["", "lambda", "units left", "exactly", "nearly silent", "times fewer MACs", *faster,
-             "cost"],
+             "change"],
             removed,
         )
         + "\nThe budget against lambda 0; *compacted* ones against the compacted networks at "
@@ -276,7 +276,7 @@ def removed_row(cell: Mapping[str, Any], arm: str) -> list[str]:
         *(bracketed(found[name], ".0f") for name in ("exact", "approximate")),
         bracketed(found["macs_fold"], ".2f"),
         *(bracketed(one, ".2f") for one in found["speedup"].values()),
-        bracketed(found["cost"], "+.2f"),
+        bracketed(found["change"], "+.2f"),
     ]
 
 
