@@ -14,6 +14,7 @@ from pathlib import Path
 
 from doc_comparison import counts_section, meters_section
 from doc_efficiency import efficiency_section
+from doc_factorial import factorial_budget_section
 from doc_findings import findings_in_full, findings_table
 from doc_howto import PAGES as HOW_TO
 from doc_howto import time_section
@@ -63,6 +64,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "findings": findings_in_full,
         "sweep": sweep_section,
         "budget": budget_section,
+        "factorial-budget": factorial_budget_section,
         "efficiency": efficiency_section,
         "proxy": proxy_section,
         "transformer": transformer_section,
