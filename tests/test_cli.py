@@ -252,7 +252,7 @@ def test_an_error_nobody_foresaw_is_one_line_too(cli, monkeypatch):
     def fail():
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("minaction.measure.environment.describe", fail)
+    monkeypatch.setattr("minaction.measure.machine.describe_machine", fail)
     code, out, err = cli("env")
     assert (code, out) == (1, "")
     assert one_line(err).startswith("unexpected RuntimeError: two lines (test_cli.py, line ")

@@ -9,9 +9,9 @@ from minaction.commands.options import AsJson, print_json
 
 def env(as_json: AsJson = False) -> None:
     """Say what this machine is and what can be measured on it."""
-    from minaction.measure.environment import describe
+    from minaction.measure.machine import describe_machine
 
-    facts = describe()
+    facts = describe_machine()
     if as_json:
         print_json(facts)
         return

@@ -1,4 +1,4 @@
-"""What this machine is and what can be measured on it. Imports no torch."""
+"""What this machine is and what runs on it. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import platform
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn")
 
@@ -52,20 +51,6 @@ def cpu_count() -> int:
 def cxx_compiler() -> str | None:
     """Return the C++ compiler `torch.compile` uses on a CPU, or None if it is not there."""
     return shutil.which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++"))
-
-
-def describe() -> dict[str, Any]:
-    """Return everything about this machine as JSON-able values."""
-    from minaction.measure.abilities import abilities  # who only asks for versions needs no meters
-
-    return {
-        "versions": versions(),
-        "code_version": code_version(),
-        "platform": platform.platform(),
-        "cpu": cpu_name(),
-        "cpus": cpu_count(),
-        "abilities": [vars(ability) for ability in abilities()],
-    }
 
 
 def _version(package: str) -> str:
