@@ -1,4 +1,4 @@
-"""The machine: versions, processor, compiler, and a description that is JSON."""
+"""The machine: versions, processor, compiler."""
 
 from __future__ import annotations
 
