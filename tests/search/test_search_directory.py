@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from tiny_search import search_of
 
-from minaction.errors import JournalError
-from minaction.search.directory import LEFT_OUT_NAME, read_left_out, write_left_out
+from minaction.errors import JournalError, StudyDirectoryError
+from minaction.search.directory import (
+    LEFT_OUT_NAME,
+    open_search_directory,
+    read_left_out,
+    write_left_out,
+)
+
+
+def test_what_a_file_leaves_out_is_no_setting_of_the_search(tmp_path):
+    """Else a new option would make every older search another one."""
+    search = search_of(tmp_path / "search.toml")
+    assert None not in search.settings.values()
+    open_search_directory(tmp_path / "out", search)
+    floored = search_of(tmp_path / "other.toml", ("margin = 0.05", "margin = 0.05\nfloor = 0.2"))
+    with pytest.raises(StudyDirectoryError, match=r"floor is not given there, 0\.2 here; choose"):
+        open_search_directory(tmp_path / "out", floored)
 
 
 def test_what_was_left_out_is_read_as_it_was_written(tmp_path):

@@ -16,9 +16,9 @@ from minaction.study.directory import (
     file_in,
     make_directory,
     refusal,
+    settings_difference,
     write_text_atomically,
 )
-from minaction.study.toml_text import shown
 
 SEARCH_NAME = "search.toml"
 LEFT_OUT_NAME = "left_out.json"
@@ -38,15 +38,9 @@ def open_search_directory(directory: str | Path, search: Search) -> None:
     """
     if make_directory(directory, SEARCH_NAME, search.to_toml()):
         return
-    there, here = load_search_directory(directory).settings, search.settings
-    differing = [key for key in here if there[key] != here[key]]
-    if differing:
-        first, more = differing[0], len(differing) - 1
-        raise refusal(
-            directory,
-            f"holds another search: {first} is {shown(there[first])} there, {shown(here[first])} "
-            f"here{f' (and {more} more)' if more else ''}; choose another --out",
-        )
+    difference = settings_difference(load_search_directory(directory).settings, search.settings)
+    if difference:
+        raise refusal(directory, f"holds another search: {difference}; choose another --out")
 
 
 def load_search_directory(directory: str | Path) -> Search:

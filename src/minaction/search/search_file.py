@@ -151,8 +151,12 @@ class Search(Table):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything the file says but for the description, by its place."""
-        tables = self.model_dump(mode="json", exclude={"search": {"description"}})
+        """Everything the file says but for the description, by its place.
+
+        What it leaves to the models is no key of it, so that new options leave its hash as it is.
+        """
+        described = {"search": {"description"}}
+        tables = self.model_dump(mode="json", exclude_none=True, exclude=described)
         return {f"[{name}] {key}": v for name, table in tables.items() for key, v in table.items()}
 
     def to_toml(self) -> str:

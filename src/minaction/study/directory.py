@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -189,23 +189,22 @@ def _require_same_study(directory: Path, study: Study) -> None:
 
 def study_difference(there: Study, here: Study) -> str | None:
     """Say in what two studies differ that decides or judges their records, None if in nothing."""
-    if (there.sha256, there.analysis_sha256) == (here.sha256, here.analysis_sha256):
-        return None
-    first, *others = _differences(there, here)
-    return f"{first} (and {len(others)} more)" if others else first
-
-
-def _differences(there: Study, here: Study) -> list[str]:
-    """Name every setting two studies differ in, with both values."""
     old, new = ({**study.settings, **study.analysis_settings} for study in (there, here))
-    return [
-        f"{key} is {_given(old, key)} there, {_given(new, key)} here"
-        for key in dict.fromkeys([*old, *new])
-        if old.get(key) != new.get(key)
+    return settings_difference(old, new)
+
+
+def settings_difference(there: Mapping[str, object], here: Mapping[str, object]) -> str | None:
+    """Say in what two files' settings differ, the first with both values, None if in nothing."""
+    found = [
+        f"{key} is {_given(there, key)} there, {_given(here, key)} here"
+        for key in dict.fromkeys([*there, *here])
+        if there.get(key) != here.get(key)
     ]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{found[0]}{more}" if found else None
 
 
-def _given(settings: dict[str, object], key: str) -> str:
+def _given(settings: Mapping[str, object], key: str) -> str:
     return shown(settings[key]) if key in settings else "not given"
 
 
