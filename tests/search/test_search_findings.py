@@ -2,8 +2,15 @@ from __future__ import annotations
 
 from tiny_search import search_of
 
-from minaction.search.findings import label
+from minaction.search.findings import VARIED, label
 from minaction.search.space import architectures
+from minaction.study.design import MODEL_OPTIONS
+from minaction.study.study_file import Factors
+
+
+def test_all_that_a_space_can_cross_is_part_of_a_name():
+    """Its data set aside, of which a search has one."""
+    assert sorted([*VARIED, *MODEL_OPTIONS]) == sorted(Factors.model_fields.keys() - {"dataset"})
 
 
 def test_an_option_that_a_model_does_not_have_is_no_part_of_its_name(tmp_path):

@@ -31,7 +31,10 @@ from minaction.study.design import MODEL_OPTIONS
 from minaction.study.gauge_fields import finite_number
 from minaction.study.journal import Record, RunStatus
 
-VARIED = ("model", "energy", "lam", "lr", "weight_decay", "batch_size", "epochs", "parameters")
+VARIED = (
+    *("model", "energy", "lam", "lr", "weight_decay", "clip_norm"),
+    *("batch_size", "epochs", "parameters"),
+)
 """What candidates may differ in, besides `MODEL_OPTIONS`."""
 
 TESTED = ("test_accuracy", "val_accuracy", "energy_activation", "energy_gauge_fixed")
