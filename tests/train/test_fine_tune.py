@@ -48,6 +48,14 @@ def test_the_learning_rate_falls_to_zero(digits):
     assert rates == pytest.approx([1e-3 * (1 - i / steps) for i in range(steps)])
 
 
+def test_gradients_are_clipped(digits):
+    """A gradient far below Adam's epsilon moves nothing."""
+    model, _ = tuned(digits, 1, lr=1e-3, clip_norm=1e-14)
+    fresh = build_model("mlp", digits.spec, parameters=3_000)
+    for weight, before in zip(model.parameters(), fresh.parameters(), strict=True):
+        torch.testing.assert_close(weight, before, rtol=0, atol=1e-6)
+
+
 def test_it_trains_in_the_precision_and_layout_asked_for(digits):
     seen = set()
 

@@ -33,7 +33,7 @@ def fine_tune(
         model: The network; left in evaluation mode, its weights in contiguous order.
         split: What it is trained on.
         task_loss: Task loss of outputs and labels.
-        config: Batch size, learning rate, weight decay and seed; its number of epochs is not used.
+        config: Batch size, learning rate, weight decay, clipping and seed; its length is not used.
         epochs: Passes over the split; a fraction is one of its steps.
         execution: Precision and layout; default: plain float32. Nothing is compiled: networks
             that were made smaller all have shapes of their own.
@@ -58,6 +58,8 @@ def fine_tune(
             with execution.autocast():
                 loss = task_loss(model(x), y)
             loss.backward()
+            if config.clip_norm:
+                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
     model.eval().to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
     return steps

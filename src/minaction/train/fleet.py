@@ -35,11 +35,11 @@ def train_fleet(
 ) -> list[Training]:
     """Train the models of all runs in place, each as `minaction.train.loop.train` would alone.
 
-    Runs may differ in initial weights, seed of the data order, learning rate, weight decay and
-    lambda rule. Each has its own data order, its own moments, its own lambda, its own end: one that
-    diverges leaves the fleet when the loop would have stopped it. Only dropout draws other numbers
-    than alone, different ones in each run. Arithmetic is float32 as in the loop (or what the models
-    have), in another order of sums.
+    Runs may differ in initial weights, seed of the data order, learning rate, weight decay,
+    clipping and lambda rule. Each has its own data order, its own moments, its own lambda, its own
+    end: one that diverges leaves the fleet when the loop would have stopped it. Only dropout draws
+    other numbers than alone, different ones in each run. Arithmetic is float32 as in the loop (or
+    what the models have), in another order of sums.
 
     The seconds of a step are shared out equally among the runs in it, which have equal shares of
     its multiply-accumulates: `train_seconds` is attributed, not measured.
