@@ -190,6 +190,13 @@ def test_networks_of_several_energies_are_one_case(planted):
     assert frame["network"].nunique() == 6
 
 
+def test_networks_of_other_depths_and_kernels_are_other_cases(planted):
+    _, records, measurements = planted
+    shapes = ({"depth": 1}, {"depth": 2}, {"depth": 2, "kernel": 5})
+    other = [replace(r, config=r.config | shapes[r.config["seed"]]) for r in records]
+    assert measured_frame(other, measurements)["network"].nunique() == 3 * 6
+
+
 def test_a_proxy_that_few_networks_have_says_of_how_many(planted):
     _, records, measurements = planted
     uncovered = [

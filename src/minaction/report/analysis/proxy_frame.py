@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from minaction.report.frame import energy_metric, finite
+from minaction.study.cells import SPEED_KEYS
 from minaction.study.design import LAMBDA_TERMS
 from minaction.study.journal import Record, RunStatus
 from minaction.study.measurements import COUNTS, QUANTITIES, Measurement
@@ -36,7 +37,7 @@ NAMES = {
 ALWAYS = ("energy_activation", "energy_gauge_fixed")
 """Energies that have a column also where old records do not have them."""
 
-NETWORK = ("dataset", "model", "parameters", "ratio", "batch_size")
+NETWORK = tuple(key for key in SPEED_KEYS if key != "energy")
 """What decides what a network costs as long as nothing is removed from it."""
 
 
