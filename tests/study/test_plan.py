@@ -68,7 +68,7 @@ def test_a_plan_says_whether_stacks_pay(planned):
     assert (stacked.gpu is None) == (not torch.cuda.is_available())
     assert stacked.sizes.keys() == stacked.step_ratios.keys()
     assert (stacked.seconds is None) == (not stacked.sizes)
-    said = "no kind of run is faster stacked"
+    said = "stacks (--fleet auto): none"
     assert any(said in line for line in plan_lines(planned[0])) == (not stacked.sizes)
 
 

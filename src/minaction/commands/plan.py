@@ -79,10 +79,10 @@ def _stacked_lines(stacked: StackedCost) -> list[str]:
     from minaction.progress import duration
 
     lines = [] if stacked.gpu else ["GPU: no CUDA GPU here to measure on"]
-    where = f"on all cores and one {stacked.gpu}" if stacked.gpu else "on all cores"
-    if stacked.seconds is None:
-        lines.append(f"stacks (--fleet auto): no kind of run is faster stacked {where}")
+    if stacked.seconds is None:  # slower, impossible, not asked for, or too short to be tried
+        lines.append("stacks (--fleet auto): none, runs are trained one at a time")
     else:
+        where = f"on all cores and one {stacked.gpu}" if stacked.gpu else "on all cores"
         lines.append(f"stacks (--fleet auto): {duration(stacked.seconds)} {where}")
     for kind, size in stacked.sizes.items():
         lines.append(
