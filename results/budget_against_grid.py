@@ -25,22 +25,16 @@ from minaction.report.estimates import Estimate, absent, percent_of, spread
 from minaction.report.frame import run_frame, status_counts
 from minaction.report.provenance import mixed_conditions, provenance
 from minaction.stats.lambda_selection import select_lambda
+from minaction.study.design import LAMBDA_TERMS, RunConfig
 from minaction.study.directory import load_study_directory, write_text_atomically
 from minaction.study.journal import Record, latest_records
 from minaction.study.study_file import BUDGET, Study
 
 RESULTS = Path(__file__).parent
-CELL = [
-    "dataset",
-    "model",
-    "energy",
-    "epochs",
-    "batch_size",
-    "lr",
-    "weight_decay",
-    "parameters",
-]
-"""What both studies must have in common to be compared."""
+FIRST = ("dataset", "model", "energy", "epochs", "batch_size", "lr", "weight_decay", "parameters")
+"""What of a cell's settings is written first."""
+OF_A_RUN = ("lam", "seed", "validate_every", *LAMBDA_TERMS)
+"""What runs may differ in and be compared: validations only steer lambda."""
 OF_THE_STUDY = ("study_sha256", "analysis_sha256")
 """Conditions in which two studies always differ."""
 
@@ -98,9 +92,15 @@ def compare(budget: Path, grid: Path) -> dict[str, Any]:
     asked = one.frame.loc[one.frame["lam"] == BUDGET, :]
     if not len(asked):
         raise InputError(f'{budget}: has no runs with lam = "budget"; give a budget study')
+    cell = cell_of(one)
+    if unlike := sorted({*cell} ^ {*cell_of(other)}):
+        raise InputError(
+            f"{grid}: has {', '.join(unlike)} and {budget} has not, or the other way round; give a "
+            "grid of the same settings"
+        )
     cells = [
-        compare_cell(group, matching(other, group, grid))
-        for _, group in asked.groupby(CELL, sort=False)
+        compare_cell(group, matching(other, group, cell, grid), cell)
+        for _, group in asked.groupby(cell, sort=False)
     ]
     return {
         "schema": 1,
@@ -120,25 +120,31 @@ def load(directory: Path) -> Loaded:
     return Loaded(study=study, records=records, frame=run_frame(study, records))
 
 
-def matching(grid: Loaded, group: pd.DataFrame, directory: Path) -> Grid:
+def cell_of(study: Loaded) -> list[str]:
+    """Return what two studies must have in common to be compared, as far as one of them has it."""
+    names = dict.fromkeys([*FIRST, *RunConfig.__annotations__])
+    return [name for name in names if name in study.frame and name not in OF_A_RUN]
+
+
+def matching(grid: Loaded, group: pd.DataFrame, cell: list[str], directory: Path) -> Grid:
     """Return the grid's runs with the settings of a group of budget runs."""
-    settings = group[CELL].iloc[0]
+    settings = group[cell].iloc[0]
     numeric = grid.frame.loc[grid.frame["lam"] != BUDGET, :].astype({"lam": float})
-    runs = numeric.loc[(numeric[CELL] == settings).all(axis="columns"), :]
+    runs = numeric.loc[(numeric[cell] == settings).all(axis="columns"), :]
     if not len(runs):
         named = ", ".join(f"{name} = {level}" for name, level in settings.items())
         raise InputError(f"{directory}: has no runs with {named}; give a grid of the same settings")
     analysis = grid.study.analysis
     table = select_lambda(
-        runs, by=CELL, margin=analysis.margin, alpha=analysis.alpha, rule=analysis.rule
+        runs, by=cell, margin=analysis.margin, alpha=analysis.alpha, rule=analysis.rule
     )
     selected = table.loc[table["selected"].astype(bool), "lam"].tolist()
     return Grid(runs=runs, selected=selected[0] if selected else None)
 
 
-def compare_cell(budget: pd.DataFrame, grid: Grid) -> dict[str, Any]:
+def compare_cell(budget: pd.DataFrame, grid: Grid, cell: list[str]) -> dict[str, Any]:
     """Return the comparison for one group of budget runs; see `compare`."""
-    settings = {name: budget[name].tolist()[0] for name in CELL}
+    settings = {name: budget[name].tolist()[0] for name in cell}
     margin = float(budget["margin"].tolist()[0])
     reference = grid.at(0.0)
     baselines = set(budget["baseline"].dropna())

@@ -226,6 +226,12 @@ def test_studies_that_cannot_be_compared(make, script, tmp_path, capsys):
         script.main(["--budget", str(studies.budget), "--grid", str(directory)])
     assert stopped.value.code == 2
     assert "has no runs with dataset = mnist" in capsys.readouterr().err
+    other = make.study(GRID.replace("[study]", "[train]\nclip_norm = 1.0\n[study]"), 5)
+    clipped = make.write(other, make.records(other), "clipped")
+    with pytest.raises(SystemExit) as stopped:
+        script.main(["--budget", str(studies.budget), "--grid", str(clipped)])
+    assert stopped.value.code == 2
+    assert "clipped: has clip_norm and" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stopped:
         script.main(["--budget", str(tmp_path / "none")])
     assert stopped.value.code == 2
