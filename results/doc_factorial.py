@@ -33,8 +33,8 @@ def factorial_budget_section() -> str:
     return (
         f"{found['counts']['done']} of {study.run_count} runs, {study.seeds} seeds, activation "
         "energy, lambda found by each run so that validation accuracy falls by no more than "
-        f"{write.margin(study.analysis.margin)}. Test split, against the same seeds at lambda 0; "
-        "brackets are 95 % intervals over seeds. The whole report is "
+        f"{write.margin(study.budget_terms['margin'])}. Test split, against the same seeds at "
+        "lambda 0; brackets are 95 % intervals over seeds. The whole report is "
         "[results/factorial_budget/report.html](../results/factorial_budget/report.html).\n\n"
         "| data set | network | lambda found | raw energy, fold lower | gauge-fixed, fold lower "
         "| accuracy change, pp | not ok |\n"
