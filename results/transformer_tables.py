@@ -24,6 +24,8 @@ SHOWN = {"bert": "BERT-style", "gpt2": "GPT-2-style", "relu": "ReLU", "gelu": "G
 QUALITY = {"bert": "accuracy", "gpt2": "perplexity"}
 SHARES = ("zero_fraction", "near_zero_fraction")
 COUNTS = ("energy_activation", "macs_dense", "macs_effective", "silent_units")
+GAUGE = ("energy_gauge_fixed", "energy_gauge_fixed_reason")
+"""The gauge-fixed energy, and why there is none."""
 REMOVAL = ("units", "exact", "approximate", "macs_compacted", "macs_effective_compacted")
 
 Line = Mapping[str, Any]
@@ -38,7 +40,6 @@ def summary(lines: Sequence[Line], *, planned: int) -> dict[str, Any]:
         planned: How many there are to be.
     """
     rows = pd.DataFrame([flat(line) for line in lines])
-    reasons = {line["settings"]["activation"]: reason_of(line) for line in lines}
     minutes = rows["cpu_seconds"] / 60
     return {
         "schema": 1,
@@ -50,7 +51,7 @@ def summary(lines: Sequence[Line], *, planned: int) -> dict[str, Any]:
         "others_cpus": mean(rows["others_cpus"].dropna()),
         "settings": {line["settings"]["model"]: common(line["settings"]) for line in lines},
         "cells": [
-            cell_of(model, activation, cell, reasons[activation])
+            cell_of(model, activation, cell)
             for (model, activation), cell in rows.groupby(["model", "activation"], sort=False)
         ],
     }
@@ -62,11 +63,6 @@ def common(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in crossed}
 
 
-def reason_of(line: Line) -> str | None:
-    """Return why a run has no gauge-fixed energy."""
-    return line.get("energy_gauge_fixed_reason")
-
-
 def flat(line: Line) -> dict[str, Any]:
     """Return a run as a row of a table; what it does not have is None."""
     settings, removal = line["settings"], line.get("compaction", {})
@@ -75,7 +71,7 @@ def flat(line: Line) -> dict[str, Any]:
     row = {
         **{key: settings[key] for key in ("model", "activation", "seed")},
         "arm": "budget" if settings["lam"] else "0",
-        **{key: line.get(key) for key in (*SHARES, *COUNTS, "energy_gauge_fixed", "lam_found")},
+        **{key: line.get(key) for key in (*SHARES, *COUNTS, *GAUGE, "lam_found")},
         **{key: line[key] for key in ("status", "cpu_seconds")},
         "others_cpus": line["conditions"]["others_cpus"],
         "at_highest": (line.get("lam_found") or 0) >= 0.99 * settings["lam_range"][-1],
@@ -99,7 +95,7 @@ def flat(line: Line) -> dict[str, Any]:
     return row
 
 
-def cell_of(model: str, activation: str, rows: pd.DataFrame, reason: str | None) -> dict[str, Any]:
+def cell_of(model: str, activation: str, rows: pd.DataFrame) -> dict[str, Any]:
     """Return means at each lambda with 95 % t intervals, and differences paired by seed."""
     good = rows[rows["status"] == "ok"].set_index("seed")
     zero, budget = good[good["arm"] == "0"], good[good["arm"] == "budget"]
@@ -109,7 +105,7 @@ def cell_of(model: str, activation: str, rows: pd.DataFrame, reason: str | None)
         "not_ok": len(rows) - len(good),
         "not_compacted": int(good["units"].isna().sum()),
         "at_highest": int(budget["at_highest"].sum()),
-        "gauge_reason": reason,
+        "gauge_reason": next(iter(good["energy_gauge_fixed_reason"].dropna()), None),
         "0": arm_of(model, zero),
         "budget": arm_of(model, budget),
         "difference": difference_of(model, budget, zero),

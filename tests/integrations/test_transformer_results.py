@@ -188,6 +188,17 @@ def test_tables_pair_seeds_and_leave_out_what_ended_badly(study):
     assert f"{change.mean():+.2f} [{low:+.2f}, {high:+.2f}]" in page
 
 
+def test_a_run_that_ended_badly_says_nothing_of_the_gauge(study):
+    gelu = {**line(study, 0, 0)["settings"], "activation": "gelu"}
+    why = {"energy_gauge_fixed": None, "energy_gauge_fixed_reason": "gelu has none"}
+    good = line(study, 0, 0, settings=gelu, **why)
+    bad = line(study, 1, 0, settings=gelu | {"seed": 1}, status="diverged")
+    tables = study["transformer_tables"]
+    (cell,) = tables.summary([good, bad], planned=2)["cells"]
+    assert cell["gauge_reason"] == "gelu has none"
+    assert tables.trained_row(cell, "0")[-2] == "gelu has none"
+
+
 def test_runs_are_resumed_and_a_line_that_is_none_is_named(study, tmp_path, capsys):
     script = study["transformer"]
     lines = [line(study, 0, lam) for lam in (0, "budget")]
