@@ -70,7 +70,8 @@ from minaction.progress import PlainListener
 from minaction.study.driver import run_study
 from minaction.study.read_study import load_study
 started = time.perf_counter()
-run_study(load_study(sys.argv[1]), sys.argv[2], PlainListener(), workers=int(sys.argv[3]))
+study, out, workers = load_study(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+run_study(study, out, PlainListener(), workers=workers, fleet="off")
 print(time.perf_counter() - started)
 """
 

@@ -338,14 +338,16 @@ def stepper(
     execution.prepare(model)
     energy = build_energy(cell.energy, model, dataset.train.x[:2])
     objective = EnergyObjective(cross_entropy, energy, LAM)
-    config = TrainConfig(lr=cell.lr, batch_size=cell.batch_size)
+    config = config_of(cell)
     optimizer = build_optimizer(model, config)
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield from (
             model
             for _ in training_steps(
-                model, dataset.train, objective, optimizer, cell.batch_size, generator, execution
+                *(model, dataset.train, objective, optimizer, cell.batch_size, generator),
+                execution,
+                clip_norm=config.clip_norm,
             )
         )
 
@@ -360,6 +362,11 @@ def network_of(cell: Cell, spec: DataSpec, seed: int) -> nn.Module:
     """Build a network as the runs of a cell have it."""
     options = model_options(asdict(cell))
     return build_model(cell.model, spec, parameters=cell.parameters, seed=seed, **options)
+
+
+def config_of(cell: Cell) -> TrainConfig:
+    """Return how the runs of a cell train, as far as that decides their speed or stability."""
+    return TrainConfig(lr=cell.lr, batch_size=cell.batch_size, clip_norm=cell.clip_norm)
 
 
 def _decided(

@@ -25,6 +25,7 @@ class Cell:
             model's own way.
         depth: Number of layers; None: the model's own.
         kernel: Size of kernels; None: the model's own.
+        clip_norm: Largest norm of a gradient of the first of them; None: any.
     """
 
     dataset: str
@@ -39,6 +40,7 @@ class Cell:
     init: Init | None = None
     depth: int | None = None
     kernel: int | None = None
+    clip_norm: float | None = None
 
 
 def cells_of(configs: Iterable[Mapping[str, Any]]) -> list[Cell]:
@@ -58,6 +60,7 @@ def cells_of(configs: Iterable[Mapping[str, Any]]) -> list[Cell]:
             steps=steps[cell],
             lr=firsts[cell]["lr"],
             init=firsts[cell].get("init"),
+            clip_norm=firsts[cell].get("clip_norm"),
         )
         for cell, count in epochs.items()
     ]

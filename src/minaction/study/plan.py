@@ -145,7 +145,9 @@ def plan_study(study: Study, note: Callable[[str], None], *, data_dir: str | Non
             limit_seconds=CALIBRATION_SECONDS,
             fleet="auto",
         )
-        once = time.perf_counter() - began
+    once = time.perf_counter() - began
+    # workers of their own: a run's memory is not that of the stacks which were tried
+    with LocalExecutor(here, data_dir, note) as executor:
         work = _Work(study, asked["samples"])
         pilot = Pilot(executor, execution, work.steps, note)
         piloted = piloted_kinds(work.examples)

@@ -20,6 +20,7 @@ from minaction.study.calibrate import (
     WORTH_TRYING_SECONDS,
     Calibration,
     Load,
+    config_of,
     network_of,
     stepper,
     time_cells,
@@ -30,7 +31,6 @@ from minaction.study.stack_groups import FleetMode, kind_name
 from minaction.study.stacked_runs import stacking_device
 from minaction.train.execution import Execution
 from minaction.train.fleet import FleetRun
-from minaction.train.loop import TrainConfig
 from minaction.train.memory import is_out_of_memory
 from minaction.train.stack import SAMPLE, Stack, stacking_conditions
 from minaction.train.stackable import stacking_obstacle
@@ -38,6 +38,7 @@ from minaction.train.stackable import stacking_obstacle
 GROWTH = 4
 SIZES = (4, 16, 64, 256, 1024)
 UNTIMED = 16  # runs of a stack on the CPU where nobody asked what is fastest
+NO_MEMORY = "out of memory with the smallest stack"
 MEMORY = 0.8  # share of a GPU's free memory that stacks may fill
 
 
@@ -90,7 +91,10 @@ def choose_stacks(
         if trial.obstacle:
             reasons[name] = trial.obstacle
         elif mode == "on":
-            stacked[name] = trial.fitting(most)
+            if size := trial.fitting(most):
+                stacked[name] = size
+            else:
+                reasons[name] = NO_MEMORY
         else:
             size, ratio = trial.fastest(most, min(ALLOWANCE * predicted, limit))
             if ratio <= GAIN:
@@ -98,7 +102,7 @@ def choose_stacks(
             elif ratio < inf:
                 reasons[name] = f"{ratio:.2f} times the seconds of single runs, at best"
             else:
-                reasons[name] = "out of memory with the smallest stack"
+                reasons[name] = NO_MEMORY
     found = {"stacked": stacked, "step_ratios": ratios, "not_stacked": reasons}
     return {key: value for key, value in found.items() if value}
 
@@ -115,16 +119,21 @@ class _Trial:
         self._run = FleetRun(
             model=model,
             objective=EnergyObjective(cross_entropy, energy, LAM),
-            config=TrainConfig(lr=cell.lr, batch_size=cell.batch_size),
+            config=config_of(cell),
         )
         self._alone = stepper(cell, execution, self._dataset, seed=0)
         self.obstacle = stacking_obstacle(self._run, self._dataset.train, self._device)
 
     def fitting(self, most: int) -> int:
-        """Return how many runs a stack may have, `most` at most, without asking what is fastest."""
+        """Return how many runs a stack may have, 0 to `most`, without asking what is fastest."""
         if self._device == "cpu":
             return min(most, UNTIMED)
-        self.ratio(1)
+        try:
+            self.ratio(1)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return 0
         return min(most, self._room(1))
 
     def fastest(self, most: int, allowance: float) -> tuple[int, float]:
