@@ -90,6 +90,7 @@ def test_a_data_set(workplace, compact):
     assert out.startswith("images\n")
 
 
+@pytest.mark.slow
 def test_latency_is_measured_unless_told_not_to(workplace, compact):
     data = ["--calibration", "inputs.safetensors"]
     _, out, _ = compact("program.pt2", *data)
