@@ -212,6 +212,7 @@ with LocalExecutor(1, None) as executor:
 """
 
 
+@whole_studies_show_it
 def test_an_orphan_leaves_at_once_in_the_middle_of_a_run(tmp_path):
     driver = subprocess.Popen(
         [sys.executable, "-c", ORPHANING, str(Path(__file__).parent)],

@@ -27,7 +27,7 @@ from minaction.study.journal import JOURNAL_NAME, RunStatus, latest_records, rea
 from minaction.study.status import study_status
 
 SLOW = pytest.mark.slow
-STUDY = study_of(seeds=4, model='["mlp", "cnn"]', epochs=3)
+STUDY = study_of(seeds=3, model='["mlp", "cnn"]', epochs=3)
 
 
 def run_undisturbed(launch, study, out):
