@@ -50,6 +50,12 @@ ENERGIES = {
 }
 
 
+def by_default(*names: str) -> list:
+    """All energies, of which the slow suite alone compiles those that are not named."""
+    slow = pytest.mark.slow
+    return [name if name in names else pytest.param(name, marks=slow) for name in ENERGIES]
+
+
 def losses(
     objective: EnergyObjective, model: nn.Module, x: Tensor, lam: float | Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,13 +85,7 @@ def test_every_energy_compiles_into_one_graph(name):
     assert_compiles_into_one_graph(name, torch.tensor(0.01))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ("activation", "mixed") else pytest.param(name, marks=pytest.mark.slow)
-        for name in ENERGIES
-    ],
-)
+@pytest.mark.parametrize("name", by_default("activation", "mixed"))
 def test_every_energy_compiles_into_one_graph_at_lambda_0(name):
     assert_compiles_into_one_graph(name, 0.0)
 
@@ -117,7 +117,7 @@ def test_the_activation_energy_compiles_into_fast_code_under_autocast():
         assert_equal_results(compiled, objective, model, torch.tensor(0.01), rtol=0.05, atol=0.01)
 
 
-@pytest.mark.parametrize("name", ENERGIES)
+@pytest.mark.parametrize("name", by_default("activation", "synaptic", "free", "mixed"))
 def test_new_models_and_lambdas_do_not_recompile(name):
     counter = CompileCounter()
     compiled = torch.compile(losses, backend=counter, dynamic=False)
