@@ -504,7 +504,14 @@ def test_a_study_that_cannot_be_run_is_refused_before_its_first_run(cli, tmp_pat
     assert not out.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [  # the first two also end the studies of tests/study/test_faults.py
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        signal.SIGHUP,
+    ],
+)
 def test_a_stopped_run_says_how_to_go_on(tmp_path, number):
     command = [*PROGRAM, "study", "run", write_study(tmp_path, epochs=10_000), "--out", "out"]
     process = subprocess.Popen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 
 import pytest
 import torch
@@ -25,23 +26,32 @@ def images():
 """
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A user's module, weights, inputs and program, written once: exporting takes long."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "users_net.py").write_text(FACTORY)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = MLP(4, (8, 6), 3)
+        with torch.no_grad():
+            for index in (1, 3):
+                model.net[index].bias += 3
+            model.net[1].bias[[2, 5]] = -1e4
+        save_file(model.state_dict(), folder / "weights.safetensors")
+        save_file({"x": torch.rand(50, 4)}, folder / "inputs.safetensors")
+        save_file({"x": torch.rand(20, 4)}, folder / "others.safetensors")
+        batch = {0: torch.export.Dim("batch")}
+        program = torch.export.export(model.eval(), (torch.rand(2, 4),), dynamic_shapes=(batch,))
+        torch.export.save(program, folder / "program.pt2")
+    return folder
+
+
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
-    """A folder with a user's module, weights, inputs; the current directory."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "users_net.py").write_text(FACTORY)
-    model = MLP(4, (8, 6), 3)
-    with torch.no_grad():
-        for index in (1, 3):
-            model.net[index].bias += 3
-        model.net[1].bias[[2, 5]] = -1e4
-    save_file(model.state_dict(), "weights.safetensors")
-    save_file({"x": torch.rand(50, 4)}, "inputs.safetensors")
-    save_file({"x": torch.rand(20, 4)}, "others.safetensors")
-    batch = {0: torch.export.Dim("batch")}
-    program = torch.export.export(model.eval(), (torch.rand(2, 4),), dynamic_shapes=(batch,))
-    torch.export.save(program, "program.pt2")
-    return tmp_path
+def workplace(files, tmp_path, monkeypatch):
+    """A copy of the files; the current directory."""
+    monkeypatch.chdir(shutil.copytree(files, tmp_path / "workplace"))
+    return tmp_path / "workplace"
 
 
 @pytest.fixture
@@ -80,6 +90,7 @@ def test_a_data_set(workplace, compact):
     assert out.startswith("images\n")
 
 
+@pytest.mark.slow
 def test_latency_is_measured_unless_told_not_to(workplace, compact):
     data = ["--calibration", "inputs.safetensors"]
     _, out, _ = compact("program.pt2", *data)

@@ -98,8 +98,13 @@ def test_partial_folder(full):
     assert "has 19 recordings of Test, expected 20" in refused(full)
 
 
-def test_saccade_digits():
-    dataset = load_saccade_digits()
+@pytest.fixture(scope="module")
+def saccade_digits():
+    return load_saccade_digits()
+
+
+def test_saccade_digits(saccade_digits):
+    dataset = saccade_digits
     digits = load_dataset("digits")
     for name, split in dataset.splits().items():
         assert torch.equal(split.y, digits.splits()[name].y)
@@ -117,8 +122,8 @@ def nearest_centroid_accuracy(dataset):
     return (nearest == dataset.test.y).float().mean().item()
 
 
-def test_saccade_digits_can_be_learned():
-    assert nearest_centroid_accuracy(load_saccade_digits()) > 0.85
+def test_saccade_digits_can_be_learned(saccade_digits):
+    assert nearest_centroid_accuracy(saccade_digits) > 0.85
 
 
 def test_real_recordings(real_data):

@@ -185,6 +185,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_two_distributed_processes_have_the_gradients_of_one(tmp_path: Path):
     """The mean over ranks of the gradients on half batches is the gradient on the whole batch."""
     script, store = tmp_path / "worker.py", tmp_path / "store"

@@ -136,6 +136,7 @@ def test_the_transformers_example_runs():
     assert 0 < logged["minaction/zero_fraction"] < 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*pin_memory")
 @pytest.mark.filterwarnings("ignore:.*script_method")
 def test_the_example_of_a_smaller_transformer_runs(capsys):

@@ -88,7 +88,7 @@ def test_near_zero_is_what_holds_a_hundredth_of_the_energy(study):
     assert count > 2  # more than the exact zeros
 
 
-@pytest.mark.parametrize("model", ["bert", "gpt2"])
+@pytest.mark.parametrize("model", ["bert", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_a_budget_is_trained_measured_and_made_smaller(study, model):
     script, data = study["transformer_run"], dataset()
     zero = study["transformer"].Settings(

@@ -205,7 +205,7 @@ def test_mixed_precision_trains_with_the_energy(tmp_path):
     assert not same(low.model, trained(gpt2(), tmp_path, bf16=True, language=True).model, 5e-3)
 
 
-@pytest.mark.parametrize("save", ["steps", "epoch"])
+@pytest.mark.parametrize("save", ["steps", pytest.param("epoch", marks=pytest.mark.slow)])
 def test_a_resumed_training_goes_on_along_the_same_trajectory(save, tmp_path):
     def budget():
         return ma.Budget(1.0, gain=0.3, initial=1e-3)
@@ -333,6 +333,7 @@ def budget_training(folder, processes=1):
     }
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_one_lambda(tmp_path):
     script = Path(__file__).parent / "transformers_ddp.py"
     done = subprocess.run(

@@ -524,7 +524,9 @@ def test_missing_records(record, programs, tmp_path):
         load_exported(path)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize(
+    "seed", [*range(20), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(20, 200))]
+)
 def test_damaged_programs_give_one_line(seed, programs, tmp_path):
     """Values of the program are replaced at random: it loads, or there is one clear line."""
     generator = torch.Generator().manual_seed(seed)

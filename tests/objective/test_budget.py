@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import pickle
 
@@ -19,6 +20,8 @@ from minaction.errors import LambdaError
 from minaction.models.conventional import MLP
 from minaction.objective.budget import Budget
 from minaction.objective.objective import EnergyObjective
+
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 
 
 def lam(budget):
@@ -137,8 +140,17 @@ class Quadratic:
         return w.detach()
 
 
-@pytest.mark.parametrize("limit", [0.05, 0.5, 3.0])
-@pytest.mark.parametrize("initial", [1e-5, 1.0])
+@pytest.mark.parametrize(
+    ("limit", "initial"),
+    [
+        (0.05, 1e-5),
+        (0.5, 1.0),
+        (3.0, 1e-5),
+        slow(0.05, 1.0),
+        slow(0.5, 1e-5),
+        slow(3.0, 1.0),
+    ],
+)
 def test_finds_primal_and_dual_solution_of_a_convex_problem(limit, initial):
     problem = Quadratic(limit)
     budget = Budget(limit, initial=initial, ceiling=100.0, gain=0.02, smoothing=0.9)
@@ -200,7 +212,7 @@ class CooperProblem(cooper.ConstrainedMinimizationProblem):
         return cooper.CMPState(loss=energy, observed_constraints={self.constraint: state})
 
 
-@pytest.mark.parametrize("limit", [0.05, 0.5, 3.0])
+@pytest.mark.parametrize("limit", [slow(0.05), 0.5, slow(3.0)])
 def test_agrees_with_cooper(limit):
     problem = Quadratic(limit)
     w = nn.Parameter(problem.target.clone())

@@ -50,6 +50,12 @@ ENERGIES = {
 }
 
 
+def by_default(*names: str) -> list:
+    """All energies, of which the slow suite alone compiles those that are not named."""
+    slow = pytest.mark.slow
+    return [name if name in names else pytest.param(name, marks=slow) for name in ENERGIES]
+
+
 def losses(
     objective: EnergyObjective, model: nn.Module, x: Tensor, lam: float | Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -75,8 +81,16 @@ def assert_equal_results(compiled, objective, model, lam, **tolerance) -> None:
 
 
 @pytest.mark.parametrize("name", ENERGIES)
-@pytest.mark.parametrize("lam", [torch.tensor(0.01), 0.0], ids=["tensor", "zero"])
-def test_every_energy_compiles_into_one_graph(name, lam):
+def test_every_energy_compiles_into_one_graph(name):
+    assert_compiles_into_one_graph(name, torch.tensor(0.01))
+
+
+@pytest.mark.parametrize("name", by_default("activation", "mixed"))
+def test_every_energy_compiles_into_one_graph_at_lambda_0(name):
+    assert_compiles_into_one_graph(name, 0.0)
+
+
+def assert_compiles_into_one_graph(name: str, lam: float | Tensor) -> None:
     model = cnn()
     objective = EnergyObjective(F.cross_entropy, ENERGIES[name](model))
     compiled = torch.compile(losses, fullgraph=True, backend="aot_eager")
@@ -94,6 +108,7 @@ def test_every_energy_compiles_into_fast_code(name):
 
 
 @pytest.mark.filterwarnings(INDUCTOR)
+@pytest.mark.slow
 def test_the_activation_energy_compiles_into_fast_code_under_autocast():
     model = cnn()
     objective = EnergyObjective(F.cross_entropy, ActivationEnergy())
@@ -102,7 +117,7 @@ def test_the_activation_energy_compiles_into_fast_code_under_autocast():
         assert_equal_results(compiled, objective, model, torch.tensor(0.01), rtol=0.05, atol=0.01)
 
 
-@pytest.mark.parametrize("name", ENERGIES)
+@pytest.mark.parametrize("name", by_default("activation", "synaptic", "free", "mixed"))
 def test_new_models_and_lambdas_do_not_recompile(name):
     counter = CompileCounter()
     compiled = torch.compile(losses, backend=counter, dynamic=False)

@@ -12,10 +12,10 @@ from minaction.report.tables import compute_findings
 from minaction.report.traces import lambda_places
 
 
-@pytest.fixture
-def sweep(make):
-    study = make.study(make.sweep, seeds=3)
-    return compute_findings(study, make.records(study))
+@pytest.fixture(scope="module")
+def sweep(make_once):
+    study = make_once.study(make_once.sweep, seeds=3)
+    return compute_findings(study, make_once.records(study))
 
 
 def test_every_panel_is_a_valid_plotly_figure(sweep):
@@ -278,10 +278,10 @@ def test_costs_to_target_are_stairs_with_pointwise_bars(make):
             assert all(bar is None or bar >= 0 for bar in trace.error_y.arrayminus)
 
 
-@pytest.fixture
-def budgeted(make):
-    study = make.study(make.budgeted)
-    return compute_findings(study, make.records(study))
+@pytest.fixture(scope="module")
+def budgeted(make_once):
+    study = make_once.study(make_once.budgeted)
+    return compute_findings(study, make_once.records(study))
 
 
 @pytest.mark.parametrize("figure", ["accuracy", "energy", "rescaling"])

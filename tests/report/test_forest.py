@@ -7,10 +7,10 @@ from minaction.report.figures_analysis import effect_figure, gain_figure
 from minaction.report.forest import effect_forest, gain_forests
 
 
-@pytest.fixture
-def analysis(make):
-    study = make.study(make.sweep, seeds=3)
-    return compute_analysis(study, make.records(study))
+@pytest.fixture(scope="module")
+def analysis(make_once):
+    study = make_once.study(make_once.sweep, seeds=3)
+    return compute_analysis(study, make_once.records(study))
 
 
 def test_effect_sizes_are_those_of_the_table_without_the_residual(analysis):

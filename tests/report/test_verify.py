@@ -4,6 +4,7 @@ import functools
 import json
 import operator
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -15,12 +16,18 @@ from minaction.report.verify import parse_page, verify_report
 from minaction.study.journal import JOURNAL_NAME
 
 
-@pytest.fixture
-def directory(make):
-    study = make.study()
-    directory = make.write(study, make.records(study))
+@pytest.fixture(scope="module")
+def written(make_once):
+    """A study with its report, written once: each test alters a copy."""
+    study = make_once.study()
+    directory = make_once.write(study, make_once.records(study))
     write_report(directory)
     return directory
+
+
+@pytest.fixture
+def directory(written, tmp_path):
+    return shutil.copytree(written, tmp_path / "study")
 
 
 def alter(directory, pattern, replacement):
@@ -294,13 +301,19 @@ def test_a_block_without_the_findings_differs(directory, block):
     assert "headlines" in differing(directory)
 
 
-@pytest.fixture
-def analysed(make):
+@pytest.fixture(scope="module")
+def analysed_once(make_once):
     """A study with factorial tables, letters and more than one network to choose from."""
-    study = make.study(make.sweep.replace("[0, 1e-5, 1e-4, 1e-3, 1e-2]", "[0, 1e-3]"), seeds=3)
-    directory = make.write(study, make.records(study))
+    text = make_once.sweep.replace("[0, 1e-5, 1e-4, 1e-3, 1e-2]", "[0, 1e-3]")
+    study = make_once.study(text, seeds=3)
+    directory = make_once.write(study, make_once.records(study), "analysed")
     write_report(directory)
     return directory
+
+
+@pytest.fixture
+def analysed(analysed_once, tmp_path):
+    return shutil.copytree(analysed_once, tmp_path / "analysed")
 
 
 def test_each_changed_number_of_the_analysis_is_found_by_its_path(analysed):

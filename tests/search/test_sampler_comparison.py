@@ -31,6 +31,7 @@ def script(executor, monkeypatch):
     return module
 
 
+@pytest.mark.slow
 def test_a_candidate_is_trained_once_for_all_searches(script, executor, tmp_path):
     search_of(tmp_path / "search.toml", *SPACE)
     command = [str(tmp_path / "search.toml"), "--out", str(tmp_path), *OPTIONS]

@@ -292,6 +292,7 @@ def test_a_resume_stacks_what_its_records_were_stacked_as(stacked, tmp_path):
     assert sorted(runs_of, key=str) == [2, 2, None]
 
 
+@pytest.mark.slow
 def test_off_stacks_nothing_and_on_can_be_asked_for_later(tmp_path):
     directory = tmp_path / "study"
     run(FLEET, directory, fleet="off")

@@ -20,6 +20,7 @@ from minaction.study.execute import MAX_ATTEMPTS, LocalExecutor
 
 CONFIG = runs(study_of())[0]
 LONG = {**CONFIG, "epochs": 1000}
+whole_studies_show_it = pytest.mark.slow  # those of test_faults.py, by default
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +125,7 @@ def test_leaving_ends_the_workers_and_removes_what_they_shared(scratch):
     assert set(scratch.iterdir()) == before
 
 
+@whole_studies_show_it
 def test_ctrl_c_leaves_nothing(scratch):
     before = set(scratch.iterdir())
     others = {process.pid for process in workers_of(scratch)}
@@ -153,6 +155,7 @@ class Killer(threading.Thread):
             time.sleep(0.05)
 
 
+@whole_studies_show_it
 def test_a_task_that_kills_every_worker_is_given_up_and_the_others_are_done(executor, scratch):
     killer = Killer(scratch, MAX_ATTEMPTS)
     (given_up,) = executor.map([task_of(LONG)])
@@ -209,6 +212,7 @@ with LocalExecutor(1, None) as executor:
 """
 
 
+@whole_studies_show_it
 def test_an_orphan_leaves_at_once_in_the_middle_of_a_run(tmp_path):
     driver = subprocess.Popen(
         [sys.executable, "-c", ORPHANING, str(Path(__file__).parent)],

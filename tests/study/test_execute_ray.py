@@ -54,9 +54,8 @@ def test_runs_in_a_local_cluster_are_those_of_local_processes(tmp_path, monkeypa
     assert not set(ray_processes()) - set(before)
 
 
-@pytest.mark.parametrize(
-    "stage", ["gcs_server", pytest.param("raylet/raylet", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["gcs_server", "raylet/raylet"])
 def test_ctrl_c_while_a_cluster_starts_leaves_nothing(launch, tmp_path, stage):
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     out = tmp_path / "study"

@@ -116,7 +116,7 @@ def test_steps_of_stacks_share_the_cores_or_follow_one_another_on_a_gpu(gpu, pro
 
 
 def test_the_journal_has_about_the_planned_size(planned, launch, tmp_path):
-    run = launch(STUDY, tmp_path / "study", workers=2)
+    run = launch(STUDY, tmp_path / "study")
     assert run.wait()[0] == 0
     size = (tmp_path / "study" / "journal.jsonl").stat().st_size
     assert planned[0].journal_bytes == pytest.approx(size, rel=0.25)

@@ -193,6 +193,7 @@ def test_out_of_memory_halves_the_stack_and_all_runs_are_made():
     assert set(found) <= {1, 2, 4}
 
 
+@pytest.mark.slow
 def test_out_of_memory_even_alone_fails_with_the_reason():
     largest, found = short_of_memory(5)
     assert largest == 1

@@ -445,11 +445,9 @@ def test_reading_a_study_needs_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# Thousands of malformed files: a Study or one line, never anything else.
+# Malformed files by the hundreds, in the slow suite by the thousands: a Study or one line, never
+# anything else.
 
-FUZZ = settings(
-    max_examples=800, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
-)
 KEYS = st.one_of(
     st.sampled_from([*Study.model_fields, "typo"]),
     st.sampled_from([*Header.model_fields, *Factors.model_fields]),
@@ -482,6 +480,47 @@ LINES = st.one_of(
 )
 
 
+ASSIGNMENTS = st.dictionaries(KEYS, VALUES, max_size=6)
+
+
+def well_formed(tables: dict[str, dict[str, str]]) -> str:
+    return "\n".join(
+        "\n".join([f"['{table}']", *(f"'{key}' = {value}" for key, value in keys.items())])
+        for table, keys in tables.items()
+    )
+
+
+@st.composite
+def with_another_line(draw: st.DrawFn) -> str:
+    lines = GOOD.splitlines()
+    where = draw(st.integers(0, len(lines) - 1))
+    key = lines[where].partition("=")[0]
+    lines[where] = draw(LINES | VALUES.map(lambda value: f"{key} = {value}"))
+    return "\n".join(lines)
+
+
+@st.composite
+def with_other_bytes(draw: st.DrawFn) -> bytes:
+    start, length = draw(st.integers(0, len(GOOD))), draw(st.integers(0, 30))
+    content = GOOD.encode()
+    return content[:start] + draw(st.binary(max_size=4)) + content[start + length :]
+
+
+CONTENTS = {
+    "bytes": st.binary(max_size=300),
+    "lines": st.lists(LINES, max_size=12).map("\n".join).map(str.encode),
+    "well-formed tables": st.dictionaries(KEYS, ASSIGNMENTS, max_size=6)
+    .map(well_formed)
+    .map(str.encode),
+    "a good file with another line": with_another_line().map(str.encode),
+    "a good file with other bytes": with_other_bytes(),
+}
+# each example of these reads a file, and the copy of what was read: milliseconds
+FUZZ = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+
+
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "s.toml"
@@ -502,40 +541,16 @@ def study_or_one_line(path: Path, content: bytes) -> None:
         assert parse_study(study.to_toml(), source="copy") == study
 
 
-@FUZZ
-@given(content=st.binary(max_size=300))
-def test_fuzz_bytes(scratch, content):
-    study_or_one_line(scratch, content)
-
-
-@FUZZ
-@given(lines=st.lists(LINES, max_size=12))
-def test_fuzz_toml(scratch, lines):
-    study_or_one_line(scratch, "\n".join(lines).encode())
-
-
-@settings(FUZZ, max_examples=400)
-@given(tables=st.dictionaries(KEYS, st.dictionaries(KEYS, VALUES, max_size=6), max_size=6))
-def test_fuzz_well_formed_tables(scratch, tables):
-    text = "\n".join(
-        "\n".join([f"['{table}']", *(f"'{key}' = {value}" for key, value in keys.items())])
-        for table, keys in tables.items()
-    )
-    study_or_one_line(scratch, text.encode())
-
-
+@pytest.mark.parametrize("kind", CONTENTS)
 @FUZZ
 @given(data=st.data())
-def test_fuzz_one_value_of_a_good_file(scratch, data):
-    lines = GOOD.splitlines()
-    where = data.draw(st.integers(0, len(lines) - 1))
-    key = lines[where].partition("=")[0]
-    lines[where] = data.draw(LINES | VALUES.map(lambda value: f"{key} = {value}"))
-    study_or_one_line(scratch, "\n".join(lines).encode())
+def test_fuzz(scratch, kind, data):
+    study_or_one_line(scratch, data.draw(CONTENTS[kind]))
 
 
-@FUZZ
-@given(start=st.integers(0, len(GOOD)), length=st.integers(0, 30), patch=st.binary(max_size=4))
-def test_fuzz_bytes_of_a_good_file(scratch, start, length, patch):
-    content = GOOD.encode()
-    study_or_one_line(scratch, content[:start] + patch + content[start + length :])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CONTENTS)
+@settings(FUZZ, max_examples=2000)
+@given(data=st.data())
+def test_fuzz_for_long(scratch, kind, data):
+    study_or_one_line(scratch, data.draw(CONTENTS[kind]))

@@ -95,8 +95,15 @@ def test_bfloat16_keeps_weights_and_loss_in_float32(digits):
     assert any(not torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("mlp", "bfloat16"),
+        ("cnn", "float32"),
+        pytest.param("mlp", "float32", marks=pytest.mark.slow),
+        pytest.param("cnn", "bfloat16", marks=pytest.mark.slow),
+    ],
+)
 def test_one_graph_serves_all_lambdas_and_models(digits, name, precision):
     """What is traced, without the minutes a compiler takes to translate it."""
     torch._dynamo.reset()

@@ -39,7 +39,6 @@ def check(name, energy, rule, spec, parameters=2_000):
 @pytest.mark.parametrize(
     ("name", "energy", "rule"),
     [
-        ("mlp", "activation", "fixed"),
         ("mlp", "unit_macs", "budget"),
         ("cnn", "synaptic", "budget"),
         ("dual-pathway", "action", "fixed"),

@@ -4,7 +4,16 @@ import re
 
 import pytest
 
+from minaction.report.analysis.analyse import compute_analysis
 from minaction.report.analysis.text import SHOWN, WIDTH, analysis_text
+
+
+@pytest.fixture(scope="module")
+def sweep(make_once):
+    """The analysis of a study of which every run is ok, and its text."""
+    study = make_once.study(make_once.sweep)
+    found = compute_analysis(study, make_once.records(study))
+    return found, "\n".join(analysis_text(found))
 
 
 def text_of(analyst, text=None, seeds=4, change=None):
@@ -12,8 +21,8 @@ def text_of(analyst, text=None, seeds=4, change=None):
     return found, "\n".join(analysis_text(found))
 
 
-def test_verdicts_and_warnings_come_first_then_the_tables(analyst):
-    found, text = text_of(analyst)
+def test_verdicts_and_warnings_come_first_then_the_tables(sweep):
+    found, text = sweep
     assert text.startswith("lambda-sweep: All 80 runs are done (80 ok).\n")
     places = [
         text.index(heading)
@@ -33,8 +42,8 @@ def test_verdicts_and_warnings_come_first_then_the_tables(analyst):
         assert f"{finding['finding']}. {finding['verdict'].upper()}: " in text
 
 
-def test_the_numbers_are_those_of_the_analysis(analyst):
-    found, text = text_of(analyst)
+def test_the_numbers_are_those_of_the_analysis(sweep):
+    found, text = sweep
     (row,) = [r for r in found["factorial"][0]["rows"] if r["effect"] == "dataset:model"]
     line = next(line for line in text.splitlines() if line.split()[:1] == ["dataset:model"])
     assert int(line.split()[1]) == row["df"]
@@ -48,14 +57,14 @@ def test_the_numbers_are_those_of_the_analysis(analyst):
     assert f"mnist: {display['model']} {accuracy} {display['letters']}" in text
 
 
-def test_rules_are_shown_for_what_was_tested(analyst):
-    found, text = text_of(analyst)
+def test_rules_are_shown_for_what_was_tested(sweep):
+    found, text = sweep
     tested = [f for f in found["findings"] if f["numbers"]]
     assert text.count("rule: ") == len(tested) == 2
 
 
-def test_sentences_fit_a_terminal(analyst):
-    _, text = text_of(analyst)
+def test_sentences_fit_a_terminal(sweep):
+    _, text = sweep
     sentences = [line for line in text.splitlines() if line.startswith(("  - ", "     - "))]
     assert sentences
     assert max(map(len, sentences)) <= WIDTH
