@@ -159,7 +159,7 @@ def test_no_run_was_ok(make, status):
 
 def test_one_seed_and_no_lambda_zero_say_what_is_absent(make):
     assert "1 seed, no interval" in render(make, seeds=1)
-    page = render(make, make.small.replace("[0, 1e-3]", "[1e-3]"))
+    page = render(make, make.small.replace("[0, 1e-3]", "[1e-4, 1e-3]"))
     read_strictly(page)
     assert "no λ = 0 to compare with" in page
 
@@ -220,6 +220,20 @@ def test_layer_names_are_escaped(make):
     page = render(make, change=rename)
     read_strictly(page)
     assert "<script>alert" not in page
+
+
+@pytest.mark.parametrize("lam", ["0", "1e-3"])
+def test_a_study_of_one_lambda_has_one_table_and_no_curves_over_lambda(make, lam):
+    page = render(make, make.sweep.replace("lam = [0, 1e-5, 1e-4, 1e-3, 1e-2]", f"lam = {lam}"))
+    read_strictly(page)
+    cells = cells_of(page)
+    assert "Means of each group" in page
+    for absent in ("Chosen \u03bb", "What each \u03bb does", 'id="accuracy"', 'id="energy"'):
+        assert absent not in page
+    for group in range(4):
+        for name in ("test_accuracy", "energy", "energy_gauge_fixed"):
+            shown = cells[f"lambda_tables.{group}.rows.0.{name}"]
+            assert re.fullmatch(r"[\d.,]+( %)? [\d.,]+ to [\d.,]+( %)?", shown)
 
 
 def test_a_budget_has_its_row_and_its_result(make):

@@ -12,6 +12,7 @@ from typing import Any
 from minaction.report.figures_analysis import effect_figure, gain_figure
 from minaction.report.figures_compared import cost_figure, interaction_figures, pareto_figure
 from minaction.report.figures_training import layer_figure, training_figure
+from minaction.report.lambda_table import is_sweep
 from minaction.report.panels import ON_LOGITS, OVER_SEEDS, Figure, Panel
 from minaction.report.traces import (
     Row,
@@ -54,7 +55,9 @@ def figures(findings: dict[str, Any]) -> list[Figure]:
     tables = [table for table in findings["lambda_tables"] if any(map(drawable, table["rows"]))]
     if not tables:
         return []
-    drawn: list[Figure | None] = [accuracy_figure(tables), energy_figure(tables)]
+    drawn: list[Figure | None] = []
+    if is_sweep(tables):
+        drawn += [accuracy_figure(tables), energy_figure(tables)]
     if any(row["gauge_fixed_percent"]["n"] for table in tables for row in table["rows"]):
         drawn.append(rescaling_figure(tables))
     analysis = findings["analysis"]

@@ -34,6 +34,8 @@ CHOSEN = (
     "accuracy_change_pp",
 )
 """What the choice repeats of the row of the chosen lambda."""
+AGAINST_ZERO = frozenset({*CHOSEN, "activation_percent", "activation_fold"} - {"test_accuracy"})
+"""What of a row compares it with lambda = 0."""
 
 
 def lambda_tables(
@@ -168,6 +170,11 @@ def choice(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def has_grid(table: dict[str, Any]) -> bool:
     """Return whether a table has levels to choose from, or at least no budget in their place."""
     return table["budget"] is None or any(row["lam"] not in (0, BUDGET) for row in table["rows"])
+
+
+def is_sweep(tables: Sequence[dict[str, Any]]) -> bool:
+    """Return whether any table has more than one lambda."""
+    return any(len(table["rows"]) > 1 for table in tables)
 
 
 def budget_terms(cell: pd.DataFrame) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from minaction.report.figure_table import figure_table
 from minaction.report.figures import figures
+from minaction.report.lambda_table import is_sweep
 from minaction.report.markup import (
     attribute,
     details,
@@ -23,6 +24,7 @@ from minaction.report.markup import (
 from minaction.report.page_analysis import factorial_section, gain_tables, letter_tables, verdicts
 from minaction.report.page_compared import cost_tables, pareto_tables
 from minaction.report.page_lambda import choice_table, lambda_section
+from minaction.report.page_one_lambda import group_section
 from minaction.report.page_proxies import proxy_section
 from minaction.report.page_runs import run_section
 from minaction.report.page_tables import breakdown_tables, provenance_table, timing_content
@@ -124,14 +126,23 @@ def body(findings: Findings, drawn: list[Figure]) -> str:
 def results(findings: Findings) -> list[str]:
     """Return the sections of tables that say what came out."""
     return [
-        section("choice", "Chosen \u03bb", choice_table(findings)),
-        section("lambda", "What each \u03bb does", lambda_section(findings)),
+        *lambda_sections(findings),
         section("effects-title", "Effects", factorial_section(findings)),
         section("letters-title", "Which networks differ", letter_tables(findings)),
         section("gains-title", "Training efficiency", gain_tables(findings)),
         section("proxies-title", "What the energies predict", proxy_section(findings)),
         section("pareto-title", "Pareto fronts", pareto_tables(findings)),
         section("target-cost-title", "Cost to target", cost_tables(findings)),
+    ]
+
+
+def lambda_sections(findings: Findings) -> list[str]:
+    """Return what lambda does, or one table where there is only one."""
+    if not is_sweep(findings["lambda_tables"]):
+        return [section("groups", "Means of each group", group_section(findings))]
+    return [
+        section("choice", "Chosen \u03bb", choice_table(findings)),
+        section("lambda", "What each \u03bb does", lambda_section(findings)),
     ]
 
 

@@ -160,15 +160,14 @@ def exactness(gauge: dict[str, Any]) -> str:
     )
 
 
-def missing_notes(path: str, missing: Sequence[dict[str, Any]]) -> list[str]:
-    """Return why gauge-fixed energies are missing, each reason once."""
+def missing_notes(path: str, missing: Sequence[dict[str, Any]], about: str = "") -> list[str]:
+    """Return why gauge-fixed energies are missing, each reason once, after what it is about."""
     notes = []
     for number, entry in enumerate(missing):
         layer = f" of {entry['layer']}" if "layer" in entry else ""
         plural = "" if entry["runs"] == 1 else "s"
-        text = (
-            f"No gauge-fixed energy{layer} in {entry['runs']:,} ok run{plural}: {entry['reason']}."
-        )
+        runs = f"{entry['runs']:,} ok run{plural}"
+        text = f"{about}No gauge-fixed energy{layer} in {runs}: {entry['reason']}."
         notes.append(element("p", f"{path}.{number}", text, "note"))
     return notes
 
