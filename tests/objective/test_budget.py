@@ -50,11 +50,11 @@ def test_warm_up_is_on_the_task_alone_and_nothing_is_observed():
     assert lam(budget) == pytest.approx(1e-4)
 
 
-def test_in_the_warm_up_the_energy_term_can_be_held_and_lambda_goes_on_from_there():
+def test_in_the_warm_up_the_energy_term_can_be_held_down_and_lambda_goes_on_from_there():
     budget = Budget(warmup=4, warmup_term=0.03, smoothing=0.5, gain=1.0)
     assert budget.value == 0.0  # no energy is known yet
-    averages = [8.0, (0.5 * 8 + 4) / 1.5, (0.25 * 8 + 0.5 * 4 + 2) / 1.75]
-    for energy, average in zip([8.0, 4.0, 2.0], averages, strict=True):
+    averages = [2.0, (0.5 * 2 + 4) / 1.5, (0.25 * 2 + 0.5 * 4 + 8) / 1.75]
+    for energy, average in zip([2.0, 4.0, 8.0], averages, strict=True):
         budget.advance(1.0, torch.tensor(energy))
         assert lam(budget) == pytest.approx(0.03 / average)
     for useless in (math.nan, 0.5, 0.5):  # the last of them after the warm-up
@@ -62,6 +62,20 @@ def test_in_the_warm_up_the_energy_term_can_be_held_and_lambda_goes_on_from_ther
     assert lam(budget) == pytest.approx(0.03 / averages[-1])
     budget.steer(1.0)
     assert lam(budget) == pytest.approx(math.e * 0.03 / averages[-1])
+
+
+def test_in_the_warm_up_lambda_does_not_follow_an_energy_that_falls():
+    """Or it would grow without limit while a network falls silent."""
+    budget = Budget(warmup=9, warmup_term=0.03, smoothing=0.5, initial=1e-4, ceiling=1e9)
+    for useless in (math.nan, 0.0):
+        budget.advance(1.0, useless)
+        assert lam(budget) == pytest.approx(1e-4)
+    budget.advance(1.0, 3.0)
+    begun = lam(budget)
+    assert begun > 1e-4
+    for energy in (1.0, 1e-3, 1e-9, 0.0):
+        budget.advance(1.0, energy)
+        assert lam(budget) == pytest.approx(begun)
 
 
 def test_no_energy_at_all_leaves_lambda_where_it_was():

@@ -48,9 +48,11 @@ class Budget:
         floor: Lowest lambda, > 0.
         ceiling: Highest lambda.
         warmup: Training steps before that, in which the constraint is not looked at.
-        warmup_term: What `lambda * E` is held at in the warm-up, with a running average of E; 0
-            trains on the task alone. Where it is above 0 lambda goes on from there, whatever the
-            scale of E, instead of from `initial`.
+        warmup_term: What `lambda * E` begins with and is held down to in the warm-up, with a
+            running average of E; 0 trains on the task alone. Lambda does not rise in the warm-up:
+            held up to a term it would follow an energy that falls to 0 without limit, and silence
+            a network that has not begun to learn. Where the term is above 0 lambda goes on from
+            there, whatever the scale of E, instead of from `initial`.
 
     Raises:
         LambdaError: An argument is out of its range.
@@ -116,9 +118,11 @@ class Budget:
         warming_up = self._steps < self.warmup
         self._steps += 1
         if warming_up and self.warmup_term:
+            begun = self._energy.value > 0
             self._energy = self._energy.with_next(_needed("energy", energy), self.smoothing)
             held = (self.warmup_term / self._energy.value).log()
-            self._set(torch.where(held.isfinite(), held, self._log_lam))
+            held = torch.where(held.isfinite(), held, self._log_lam)
+            self._set(torch.where(begun, torch.minimum(held, self._log_lam), held))
         if not warming_up and self.limit is not None:
             observed = _needed("task", task)
             self._task = self._task.with_next(observed, self.smoothing)

@@ -13,7 +13,7 @@ from minaction.objective.budget import Budget
 from minaction.train.evaluate import Evaluation
 
 WARM_UP = 0.2
-"""Share of a training in which lambda * energy is held at `WARM_UP_TERM`."""
+"""Share of a training in which lambda * energy is held down to `WARM_UP_TERM`."""
 WARM_UP_TERM = 0.06
 """In units of the task loss, nats of cross-entropy."""
 RANGE = 9.6
