@@ -9,9 +9,11 @@ import pytest
 import torch
 from real_study import study_of
 
+from minaction.commands.plan import plan_lines
 from minaction.data.load import load_dataset
 from minaction.study.design import runs
 from minaction.study.journal import latest_records
+from minaction.study.plan import plan_study
 from minaction.study.stacked_runs import Request, run_stacked
 from minaction.train.execution import Execution
 from minaction.train.memory import Halving
@@ -55,6 +57,14 @@ def test_a_study_on_the_gpu_has_the_results_of_one_on_the_cpu(tmp_path):
             assert record.provenance["device"] == torch.cuda.get_device_name()
     for key, accuracy in accuracies["on"].items():
         assert accuracy == pytest.approx(accuracies["off"][key], abs=0.03)
+
+
+def test_a_plan_says_what_the_study_takes_on_the_gpu():
+    plan = plan_study(study_of(seeds=40, epochs=100, train="parameters = 2000"), print)
+    assert plan.stacked.gpu == torch.cuda.get_device_name()
+    assert plan.stacked.sizes["mlp on digits"] > 1
+    assert plan.stacked.seconds < max(cost.seconds for cost in plan.costs)
+    assert any(torch.cuda.get_device_name() in line for line in plan_lines(plan))
 
 
 @pytest.fixture
