@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import minaction
 from minaction.cli import main
@@ -807,11 +808,9 @@ def test_plan(cli, tmp_path, monkeypatch):
         r"pilot: \d+ short runs, \d+s, [\d.]+% of the study on this machine", lines[1]
     )
     assert [line.split()[0] for line in lines if re.match(r" +\d+  +\d+", line)][:2] == ["1", "2"]
-    assert "  GPU  not measured" in lines
-    assert (
-        "stacks (--fleet): not tried: times and memory are those of runs done one at a time"
-        in lines
-    )
+    no_gpu = "GPU: no CUDA GPU here to measure on"
+    assert (no_gpu in lines) == (not torch.cuda.is_available())
+    assert sum(line.startswith("stacks (--fleet auto): ") for line in lines) == 1
     assert sum(" 2x mlp on digits, activation" in line for line in lines) == 2
     assert list(tmp_path.iterdir()) == [spec]
 
