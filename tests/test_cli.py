@@ -841,7 +841,10 @@ def test_a_stopped_plan_leaves_nothing(tmp_path):
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[-1] == "minaction: stopped; nothing of the study was started"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tiny.toml", "tmp"]
-    assert list(scratch.iterdir()) == []
+    left = [path for path in scratch.rglob("*") if path.is_file()]
+    assert left == []
+    # torch makes its compiler's folder, empty, once it has stacked networks
+    assert {path.name.split("_")[0] for path in scratch.iterdir()} <= {"torchinductor"}
 
 
 def test_report(cli, refused, directory, tmp_path):
