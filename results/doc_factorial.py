@@ -24,12 +24,13 @@ def factorial_budget_section() -> str:
         )
     study = load_study_directory(DIRECTORY)
     found = compute_findings(study, latest_records(DIRECTORY))
-    rows = "".join(
-        budget_row(table["factors"], row)
+    budgets = [
+        (table["factors"], row)
         for table in found["lambda_tables"]
         for row in table["rows"]
         if row["lam"] == BUDGET
-    )
+    ]
+    rows = "".join(budget_row(factors, row) for factors, row in budgets)
     return (
         f"{found['counts']['done']} of {study.run_count} runs, {study.seeds} seeds, activation "
         "energy, lambda found by each run so that validation accuracy falls by no more than "
@@ -39,7 +40,21 @@ def factorial_budget_section() -> str:
         "| data set | network | lambda found | raw energy, fold lower | gauge-fixed, fold lower "
         "| accuracy change, pp | not ok |\n"
         "|---|---|---|---|---|---|---|\n"
-        f"{rows}"
+        f"{rows}\n{kept([row for _, row in budgets], study.budget_terms['margin'])}\n"
+    )
+
+
+def kept(rows: list[dict[str, Any]], margin: float) -> str:
+    """Say how often the accuracy lost stayed within the margin, by the means and the intervals."""
+    changes = [row["accuracy_change_pp"] for row in rows]
+    known = [change for change in changes if change["estimate"] is not None]
+    limit = -100 * margin
+    within = sum(change["estimate"] >= limit for change in known)
+    surely = sum(change["low"] >= limit for change in known)
+    beyond = sum(change["high"] < limit for change in known)
+    return (
+        f"Of the {len(known)} with runs to measure the mean change is within "
+        f"{write.margin(margin)} for {within}; the whole interval is within it for {surely} and beyond it for {beyond}."
     )
 
 

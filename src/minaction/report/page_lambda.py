@@ -16,6 +16,15 @@ INTERVALS = (
     "Second lines are 95 % t intervals over seeds, those of accuracies taken on the logit scale, "
     "so that they stay within 0 and 100 %"
 )
+MEANS = (
+    f"Means over the runs that are ok; the column runs counts every status. {INTERVALS}; n stands "
+    "there where it is not the number of ok runs."
+)
+QUANTITIES = (
+    "Energy is the mean per sample of the test split, dimensionless. Zero activations: share of "
+    "observed activations that are exactly 0; silent units: share of units that are 0 on the whole "
+    "split."
+)
 GAUGE_NOTE = (
     "Energy is part of the loss, and rescaling weights alone can lower it without changing the "
     "function. The gauge-fixed energy is the activation energy of the same function after every "
@@ -128,12 +137,9 @@ def lambda_section(findings: Findings) -> str:
     """Return every group's lambda table, its validation test and its layers folded below it."""
     tables = findings["lambda_tables"]
     note = (
-        "Means over the runs that are ok; the column runs counts every status. "
-        f"{INTERVALS}; n stands there where it is not the number of ok runs. Percent and fold are "
-        "geometric mean ratios and changes are mean differences against \u03bb = 0, both paired by "
-        "seed. Energy is the mean per sample of the test split, dimensionless. Zero activations: "
-        "share of observed activations that are exactly 0; silent units: share of units that are 0 "
-        "on the whole split. The shaded row is the chosen \u03bb."
+        f"{MEANS} Percent and fold are geometric mean ratios and changes are mean differences "
+        f"against \u03bb = 0, both paired by seed. {QUANTITIES} The shaded row is the chosen "
+        "\u03bb."
     )
     notes = [note, GAUGE_NOTE + exactness(findings["gauge"])]
     if any(one["budget"] for one in tables):

@@ -8,7 +8,8 @@ from minaction.report.markup import cell, element, row_heading, table
 from minaction.report.page_lambda import (
     GAUGE_NOTE,
     HEADINGS,
-    INTERVALS,
+    MEANS,
+    QUANTITIES,
     exactness,
     interval_cell,
     layer_details,
@@ -21,14 +22,7 @@ from minaction.report.tables import Findings
 def group_section(findings: Findings) -> str:
     """Return one row for each group, and its layers folded below."""
     tables = findings["lambda_tables"]
-    note = (
-        "Means over the runs that are ok; the column runs counts every status. "
-        f"{INTERVALS}; n stands there where it is not the number of ok runs. Energy is the mean "
-        "per sample of the test split, dimensionless. Zero activations: share of observed "
-        "activations that are exactly 0; silent units: share of units that are 0 on the whole "
-        "split."
-    )
-    notes = [note, GAUGE_NOTE + exactness(findings["gauge"])]
+    notes = [f"{MEANS} {QUANTITIES}", GAUGE_NOTE + exactness(findings["gauge"])]
     parts = [
         *(element("p", "lambda_tables", text, "note") for text in notes),
         group_table(findings),

@@ -223,7 +223,8 @@ class _Losses(nn.Module):
 def _clipping(gradients: Tensor, clip_norms: Tensor) -> Tensor:
     """Return what each row is scaled by, `[runs, 1]`, as `torch.nn.utils.clip_grad_norm_` does."""
     norms = torch.linalg.vector_norm(gradients, dim=1)
-    return torch.clamp(clip_norms / (norms + 1e-6), max=1.0).unsqueeze(1)
+    scales = torch.where(norms + 1e-6 > clip_norms, clip_norms / (norms + 1e-6), 1.0)
+    return scales.unsqueeze(1)
 
 
 def _trained(model: nn.Module) -> State:
