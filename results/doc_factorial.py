@@ -54,7 +54,8 @@ def kept(rows: list[dict[str, Any]], margin: float) -> str:
     beyond = sum(change["high"] < limit for change in known)
     return (
         f"Of the {len(known)} with runs to measure the mean change is within "
-        f"{write.margin(margin)} for {within}; the whole interval is within it for {surely} and beyond it for {beyond}."
+        f"{write.margin(margin)} for {within}; the whole interval is within it for {surely} and "
+        f"beyond it for {beyond}."
     )
 
 

@@ -261,5 +261,8 @@ class RayExecutor(CleansUp):
     def _end_client(self) -> None:
         if self._slots:
             self._client.end({"end": True})
-        else:  # it has not come as far as listening
+        else:  # it has not come as far as listening, and may have started half a cluster
+            from minaction.study.process_tree import kill_tree  # psutil comes with the extra
+
+            kill_tree(self._client.pid)
             self._client.kill()

@@ -97,6 +97,11 @@ class Program:
             self._process.wait(ENDING_SECONDS)
         self.kill()
 
+    @property
+    def pid(self) -> int:
+        """Number of its process."""
+        return self._process.pid
+
     def kill(self) -> None:
         """End it at once and close the pipes."""
         self._process.kill()
